@@ -1,0 +1,18 @@
+/*
+ * Calls that cut, overflow, guess or block, refused at compile time. Every
+ * translation unit is compiled with `-include base/banned.h`.
+ */
+#ifndef TOCSIN_BASE_BANNED_H
+#define TOCSIN_BASE_BANNED_H
+
+/* The headers that declare them come first, so that only uses are refused. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#pragma GCC poison strcpy strcat strncpy strncat sprintf vsprintf gets atoi atol atoll strtok
+#pragma GCC poison rand srand system tmpnam mktemp usleep asctime ctime gmtime localtime
+
+#endif
