@@ -26,10 +26,10 @@ EXECUTABLES := scheduler worker-calendar worker-escalation worker-cleanup
 TOOLS := tocsin-migrate tocsin-seal
 
 PKGS := libpq libuv jansson libcurl libsodium libical
-PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-PKG_LIBS = $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 TEST_PKGS := cmocka libmicrohttpd
-TEST_LIBS = $(shell pkg-config --libs $(TEST_PKGS) 2>/dev/null)
+TEST_LIBS := $(shell pkg-config --libs $(TEST_PKGS) 2>/dev/null)
 
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-prototypes -Wvla \
 	-Wformat=2 -Wundef -Wpointer-arith -Wwrite-strings $(if $(WERROR),-Werror)
@@ -72,6 +72,7 @@ all: $(BINARIES)
 
 # --- generated sources -----------------------------------------------------------------------
 
+.SECONDARY: $(GENERATED)
 .SECONDEXPANSION:
 $(GEN)/sql/%.c $(GEN)/sql/%.h &: sql/embed $$(wildcard sql/queries/%/*.sql)
 	@mkdir -p $(@D)
