@@ -1,5 +1,6 @@
 /*
  * Locals that clean up after themselves: `_cleanup_(freep) char *s = NULL;`.
+ * jansson brings json_decrefp() for `_cleanup_(json_decrefp) json_t *j = NULL;`.
  */
 #ifndef TOCSIN_BASE_CLEANUP_H
 #define TOCSIN_BASE_CLEANUP_H
@@ -21,11 +22,6 @@ static inline void fclosep(FILE **f)
 {
     if (*f)
         (void)fclose(*f);
-}
-
-static inline void json_decrefp(json_t **j)
-{
-    json_decref(*j);
 }
 
 #endif
