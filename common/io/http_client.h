@@ -15,31 +15,35 @@
 
 struct http_client;
 struct http_call;
+struct http_headers;
 
 struct http_request {
-    const char *method;            /* "GET", "POST", … */
-    const char *url;               /* http or https */
-    const char *const *headers;    /* "Name: value", NULL-terminated; NULL: none */
-    const void *body;              /* NULL: none */
+    const char *method;         /* "GET", "POST", … */
+    const char *url;            /* http or https */
+    const char *const *headers; /* "Name: value", NULL-terminated; NULL: none */
+    const void *body;           /* NULL: none */
     size_t body_len;
-    const char *user, *password;   /* HTTP Basic; NULL: none */
-    int64_t connect_timeout_ms;    /* 0: 5 s */
-    int64_t total_timeout_ms;      /* 0: 15 s */
-    size_t max_response;           /* bytes after decoding; 0: 1 MB */
-    long max_redirects;            /* 0: a redirect is an answer like any other */
-    bool allow_private;            /* loopback, private, link-local addresses too */
+    const char *user, *password; /* HTTP Basic; NULL: none */
+    int64_t connect_timeout_ms;  /* 0: 5 s */
+    int64_t total_timeout_ms;    /* 0: 15 s */
+    size_t max_response;         /* bytes after decoding; 0: 1 MB */
+    long max_redirects;          /* 0: a redirect is an answer like any other. Never from
+                                    https to http; Authorization, Cookie and Basic credentials
+                                    go to no other origin, headers of other names do */
+    bool allow_private;          /* loopback, private, link-local addresses too */
 };
 
 struct http_response {
-    int err;          /* 0 when a whole answer came, whatever its status; else ERR_TIMEOUT,
-                         ERR_IO, ERR_DENIED (address), ERR_TOO_LARGE, ERR_PROTOCOL, ERR_CANCELLED */
+    int err;            /* 0 when a whole answer came, whatever its status; else ERR_TIMEOUT,
+                           ERR_IO, ERR_DENIED (address), ERR_TOO_LARGE, ERR_PROTOCOL, ERR_CANCELLED */
     const char *detail; /* what went wrong, without secrets; "" when nothing did */
     long status;        /* 0: none came */
     bool sent;          /* some of the request may have left: the outcome is unknown on err */
     const char *body;   /* NUL-terminated; "" when none */
     size_t body_len;
-    const char *url;    /* the last one, after redirects */
+    const char *url; /* the last one, after redirects; may hold secrets */
     int64_t elapsed_ms;
+    const struct http_headers *headers; /* ask http_response_header(); NULL: none came */
 };
 
 /* The last header of that name (any case), without surrounding blanks, or NULL. */
@@ -51,7 +55,8 @@ int64_t http_response_retry_after_ms(const struct http_response *r);
 typedef void http_done_fn(void *arg, const struct http_response *r);
 
 /* `user_agent` is sent with every call. ERR_NOMEM or ERR_IO. */
-MUST_CHECK int http_client_new(uv_loop_t *loop, const char *user_agent, struct http_client **ret_client);
+MUST_CHECK int http_client_new(
+    uv_loop_t *loop, const char *user_agent, struct http_client **ret_client);
 /* Cancels what is outstanding without calling back; NULL does nothing. */
 void http_client_free(struct http_client *c);
 size_t http_client_pending(const struct http_client *c);
