@@ -12,6 +12,10 @@
 #include <time.h>
 #include <unistd.h>
 
+/* Under _FORTIFY_SOURCE these are macros to clang, which can only poison plain names. */
+#undef sprintf
+#undef vsprintf
+
 #pragma GCC poison strcpy strcat strncpy strncat sprintf vsprintf gets atoi atol atoll strtok
 #pragma GCC poison rand srand system tmpnam mktemp usleep asctime ctime gmtime localtime
 

@@ -18,7 +18,10 @@ struct buf {
     int err;    /* 0, ERR_NOMEM or ERR_TOO_LARGE; later additions do nothing */
 };
 
-#define BUF_INIT(ceiling) {.max = (ceiling)}
+#define BUF_INIT(ceiling)                                                                          \
+    {                                                                                              \
+        .max = (ceiling)                                                                           \
+    }
 
 /* An empty buffer that will hold at most `max` bytes. Allocates nothing. */
 void buf_init(struct buf *b, size_t max);

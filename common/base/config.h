@@ -1,7 +1,9 @@
 /*
  * Configuration is one const table: it parses, bounds, documents and prints.
  * A value comes from the environment, else from the file of --config, else from
- * the table. Every fault is collected, so that one start reports them all.
+ * the table. Every fault is collected, so that one start reports them all. A text
+ * that is set but empty is set to nothing (NULL); an empty number, boolean or
+ * choice counts as not set.
  */
 #ifndef TOCSIN_BASE_CONFIG_H
 #define TOCSIN_BASE_CONFIG_H
@@ -50,10 +52,11 @@ struct config_file;
 
 /* Parses `text`. Faults are added to `faults`, one a line with its line number.
  * Returns 0, ERR_INVALID (faults were added) or ERR_NOMEM. */
-MUST_CHECK int config_file_parse(const char *text, size_t len, const char *name,
-    struct buf *faults, struct config_file **ret_file);
+MUST_CHECK int config_file_parse(const char *text, size_t len, const char *name, struct buf *faults,
+    struct config_file **ret_file);
 /* Reads and parses the file at `path`. */
-MUST_CHECK int config_file_read(const char *path, struct buf *faults, struct config_file **ret_file);
+MUST_CHECK int config_file_read(
+    const char *path, struct buf *faults, struct config_file **ret_file);
 void config_file_free(struct config_file *file);
 /* The value of a key, or NULL. Owned by the file. */
 const char *config_file_get(const struct config_file *file, const char *key);

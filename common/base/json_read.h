@@ -18,8 +18,8 @@
 /* Parses one document of at most `max_len` bytes and JSON_READ_DEPTH_MAX levels;
  * duplicate keys are refused. The caller drops the reference. Faults name the line and
  * column and are appended to `fault` (may be NULL). ERR_TOO_LARGE, ERR_INVALID, ERR_NOMEM. */
-MUST_CHECK int json_read(const char *text, size_t len, size_t max_len, struct buf *fault,
-    json_t **ret_json);
+MUST_CHECK int json_read(
+    const char *text, size_t len, size_t max_len, struct buf *fault, json_t **ret_json);
 
 /* Members by path: json_read_get(j, "error", "status", NULL). NULL where a step is missing. */
 const json_t *json_read_get(const json_t *j, const char *key, ...) __attribute__((sentinel));

@@ -22,7 +22,8 @@ struct secret_ring;
 
 /* Parses "id:base64,…" into locked memory. NULL or "" gives an empty ring, which
  * opens nothing. Faults are appended as text. Returns 0, ERR_INVALID, ERR_NOMEM. */
-MUST_CHECK int secret_ring_parse(const char *keys, struct buf *faults, struct secret_ring **ret_ring);
+MUST_CHECK int secret_ring_parse(
+    const char *keys, struct buf *faults, struct secret_ring **ret_ring);
 /* Wipes and frees; NULL does nothing. */
 void secret_ring_free(struct secret_ring *ring);
 /* How many keys it holds. */
