@@ -125,6 +125,8 @@ CREATE TABLE job_run (
     timeout_ms bigint NOT NULL DEFAULT 60000,
     rescues int NOT NULL DEFAULT 0,
     waits_for int NOT NULL DEFAULT 0, -- dependencies that have not ended; claimable at 0
+    has_dependents boolean NOT NULL DEFAULT false, -- its end goes to job_run_settle_dependents()
+    exclusive boolean NOT NULL DEFAULT false, -- the job forbids overlap: one unfinished run of it
     failure jsonb, -- of the attempt before
     locked_at timestamptz,
     locked_by bigint,
@@ -137,6 +139,7 @@ CREATE TABLE job_run (
     autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX job_run_claim ON job_run (queue, priority, run_at);
 CREATE UNIQUE INDEX job_run_slot ON job_run (schedule_key, slot, job_key) WHERE slot IS NOT NULL;
+CREATE UNIQUE INDEX job_run_exclusive ON job_run (job_key) WHERE exclusive;
 
 CREATE TABLE job_run_done (
     id bigint NOT NULL,

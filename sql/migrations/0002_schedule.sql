@@ -1,19 +1,379 @@
--- When: the runtime state of schedules. Definitions are code (deploy/schedules.json).
+-- When: the runtime state of schedules, the ledger of their slots, and the one path by which a
+-- slot becomes runs. Definitions are code (deploy/schedules.json).
 
 CREATE TABLE job_schedule (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     key text NOT NULL UNIQUE,
-    definition jsonb NOT NULL, -- as in the file, after substitution
+    definition jsonb NOT NULL, -- as in the file, after substitution, with its holidays' dates
+    revision int NOT NULL DEFAULT 1, -- of the definition; a claim of an older one is lost
+    target_kind text NOT NULL CHECK (target_kind IN ('job', 'group', 'all')),
+    target text, -- the key of a job, or the name of a group
+    flag text, -- asked at fire time
+    overlap text NOT NULL DEFAULT 'allow' CHECK (overlap IN ('allow', 'forbid')),
+    stagger_ms bigint NOT NULL DEFAULT 0 CHECK (stagger_ms >= 0), -- between two batches of runs
+    max_batch int NOT NULL DEFAULT 1 CHECK (max_batch > 0), -- runs that a stagger lets go together
+    grace_ms bigint NOT NULL DEFAULT 60000 CHECK (grace_ms >= 0),
     enabled boolean NOT NULL DEFAULT false,
-    next_run_at timestamptz,
+    awaits_next boolean NOT NULL DEFAULT false, -- next_run_at is missing on purpose: enabled or edited just now
+    accounted_until timestamptz NOT NULL DEFAULT now(), -- every slot up to here was fired or skipped
+    next_slot timestamptz, -- the first one later than accounted_until
+    next_run_at timestamptz, -- next_slot and its jitter; infinity: no slot comes any more
     last_run_at timestamptz,
     skipped_runs bigint NOT NULL DEFAULT 0,
-    grace_ms bigint NOT NULL DEFAULT 60000,
+    fault text, -- why its definition cannot be used by the scheduler that runs
     locked_at timestamptz,
     locked_by bigint,
     fence bigint,
+    rescues int NOT NULL DEFAULT 0, -- claims taken from a scheduler that died, since it last moved on
     retired_at timestamptz, -- gone from the file; its history stays
     created_at timestamptz NOT NULL DEFAULT now(),
+    CHECK ((target IS NULL) = (target_kind = 'all')),
+    CHECK (retired_at IS NULL OR NOT enabled),
     CHECK ((locked_at IS NULL) = (locked_by IS NULL) AND (locked_at IS NULL) = (fence IS NULL))
-) WITH (fillfactor = 50);
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 5000);
+-- The one index of a tick. A claim changes none of its columns (HOT).
 CREATE INDEX job_schedule_due ON job_schedule (next_run_at) WHERE enabled;
+
+-- What became of each slot that fell due. A gap is one row, however long it was.
+CREATE TABLE schedule_slot (
+    schedule_id bigint NOT NULL REFERENCES job_schedule ON DELETE CASCADE,
+    slot timestamptz NOT NULL,
+    last_slot timestamptz NOT NULL, -- of a gap; else the slot itself
+    slots bigint NOT NULL DEFAULT 1 CHECK (slots > 0),
+    outcome text NOT NULL CHECK (outcome IN ('fired', 'skipped')),
+    -- late: later than grace allows; flag: switched off; overlap: the run before it is not finished;
+    -- no_jobs: its target names none; duplicate: its runs were there already; disabled: while due
+    reason text CHECK (reason IN ('late', 'flag', 'overlap', 'no_jobs', 'duplicate', 'disabled')),
+    runs int NOT NULL DEFAULT 0,
+    recovered_at timestamptz, -- schedule_run_missed() ran its last slot, or a later one
+    recorded_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (schedule_id, slot),
+    CHECK ((outcome = 'skipped') = (reason IS NOT NULL))
+);
+CREATE INDEX schedule_slot_age ON schedule_slot USING brin (recorded_at);
+
+-- The slots to come, as the scheduler computed them: SQL knows no cron.
+CREATE TABLE schedule_preview (
+    schedule_id bigint PRIMARY KEY REFERENCES job_schedule ON DELETE CASCADE,
+    revision int NOT NULL,
+    slots timestamptz[] NOT NULL DEFAULT '{}',
+    run_at timestamptz[] NOT NULL DEFAULT '{}', -- with jitter
+    moved text[] NOT NULL DEFAULT '{}', -- '', gap or overlap: what a change of clocks does to it
+    low_at timestamptz, -- once this slot has passed, more of them are wanted
+    wanted boolean NOT NULL DEFAULT true
+);
+CREATE INDEX schedule_preview_wanted ON schedule_preview (schedule_id) WHERE wanted;
+
+-- The rules of zones that the next_run_at were computed by: when a scheduler knows others, it
+-- computes again.
+CREATE TABLE schedule_zone (
+    name text PRIMARY KEY,
+    rules bigint NOT NULL -- a hash
+);
+
+CREATE TABLE job_run_dependency (
+    depends_on_run_id bigint NOT NULL,
+    run_id bigint NOT NULL,
+    PRIMARY KEY (depends_on_run_id, run_id)
+);
+CREATE INDEX job_run_dependency_run ON job_run_dependency (run_id);
+-- For `overlap: forbid` of a schedule, whose runs with a slot stand in job_run_slot already.
+CREATE INDEX job_run_manual ON job_run (schedule_key) WHERE schedule_key IS NOT NULL AND slot IS NULL;
+
+-- Switching a schedule on starts its accounts at now(); the scheduler computes the next slot.
+CREATE FUNCTION job_schedule_switched() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.enabled THEN
+        NEW.accounted_until = greatest(OLD.accounted_until, now());
+    ELSIF OLD.next_slot IS NOT NULL AND OLD.next_run_at <= now() THEN
+        INSERT INTO schedule_slot (schedule_id, slot, last_slot, outcome, reason)
+        VALUES (OLD.id, OLD.next_slot, OLD.next_slot, 'skipped', 'disabled')
+        ON CONFLICT DO NOTHING;
+        NEW.accounted_until = greatest(OLD.accounted_until, OLD.next_slot);
+        NEW.skipped_runs = OLD.skipped_runs + 1;
+    END IF;
+    NEW.awaits_next = NEW.enabled;
+    NEW.next_slot = NULL;
+    NEW.next_run_at = NULL;
+    NEW.locked_at = NULL;
+    NEW.locked_by = NULL;
+    NEW.fence = NULL;
+    NEW.rescues = 0;
+    UPDATE schedule_preview SET wanted = true WHERE schedule_id = NEW.id AND NOT wanted;
+    PERFORM pg_notify('tocsin_scheduler', '');
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER job_schedule_switched BEFORE UPDATE OF enabled ON job_schedule
+    FOR EACH ROW WHEN (OLD.enabled IS DISTINCT FROM NEW.enabled)
+    EXECUTE FUNCTION job_schedule_switched();
+
+-- Makes the runs of slots: the one path for the schedule's own firing, run-now and recovery. A
+-- NULL slot is a run that no slot asked for. Pairs of schedule and slot are distinct. Tells for
+-- each how many runs were made, or why none.
+CREATE FUNCTION schedule_fire(schedule_ids bigint[], fire_slots timestamptz[], fire_trigger text,
+    hint boolean)
+RETURNS TABLE (schedule_id bigint, slot timestamptz, runs int, reason text)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    held text[];
+    planned int[];
+    made_of int[];
+    made bigint[];
+    queues text[];
+BEGIN
+    SELECT array_agg(CASE
+            WHEN s.flag IS NOT NULL AND EXISTS (
+                SELECT FROM feature_flag f WHERE f.name = s.flag AND NOT f.enabled) THEN 'flag'
+            WHEN s.overlap = 'forbid' AND (w.nth > 1
+                OR EXISTS (SELECT FROM job_run r WHERE r.schedule_key = s.key AND r.slot IS NOT NULL)
+                OR EXISTS (SELECT FROM job_run r WHERE r.schedule_key = s.key AND r.slot IS NULL))
+                THEN 'overlap'
+            WHEN w.slot IS NOT NULL AND EXISTS (
+                SELECT FROM schedule_slot l
+                WHERE l.schedule_id = s.id AND l.slot = w.slot AND l.outcome = 'fired') THEN 'duplicate'
+        END ORDER BY w.n)
+    INTO held
+    FROM (
+        SELECT u.id, u.slot, u.n, row_number() OVER (PARTITION BY u.id ORDER BY u.n) AS nth
+        FROM unnest(schedule_ids, fire_slots) WITH ORDINALITY AS u (id, slot, n)) AS w
+    JOIN job_schedule s ON s.id = w.id;
+
+    WITH wanted AS (
+        SELECT u.n::int AS n, u.slot, s.key, s.target_kind, s.target, s.stagger_ms, s.max_batch
+        FROM unnest(schedule_ids, fire_slots, held) WITH ORDINALITY AS u (id, slot, held, n)
+        JOIN job_schedule s ON s.id = u.id
+        WHERE u.held IS NULL
+    ), target AS (
+        SELECT w.n, j.key FROM wanted w JOIN job j ON j.key = w.target
+        WHERE w.target_kind = 'job' AND j.retired_at IS NULL
+        UNION ALL
+        SELECT w.n, j.key FROM wanted w JOIN job j ON j.group_name = w.target
+        WHERE w.target_kind = 'group' AND j.retired_at IS NULL
+        UNION ALL
+        SELECT w.n, j.key FROM wanted w CROSS JOIN job j
+        WHERE w.target_kind = 'all' AND j.retired_at IS NULL
+    ), planned AS (
+        SELECT w.n, w.slot, w.key AS schedule_key, w.stagger_ms, w.max_batch, j.key AS job_key, j.queue,
+            j.priority, j.handler, j.payload, j.max_attempts, j.backoff_ms, j.timeout_ms, j.overlap,
+            row_number() OVER (PARTITION BY w.n ORDER BY cardinality(j.depends_on) > 0, j.key) - 1 AS nth
+        FROM target t JOIN wanted w ON w.n = t.n JOIN job j ON j.key = t.key
+    ), made AS (
+        INSERT INTO job_run AS r (queue, priority, run_at, handler, job_key, payload, trigger, schedule_key,
+            slot, max_attempts, backoff_ms, timeout_ms, exclusive)
+        SELECT p.queue, p.priority, now() + p.nth / p.max_batch * p.stagger_ms * interval '1 ms', p.handler,
+            p.job_key, p.payload, fire_trigger, p.schedule_key, p.slot, p.max_attempts, p.backoff_ms,
+            p.timeout_ms, p.overlap = 'forbid'
+        FROM planned p
+        ORDER BY p.n, p.nth
+        ON CONFLICT DO NOTHING
+        RETURNING r.id, r.schedule_key, r.slot, r.queue
+    )
+    SELECT (SELECT array_agg(DISTINCT p.n) FROM planned p), array_agg(m.id), array_agg(w.n),
+        array_agg(DISTINCT m.queue)
+    INTO planned, made, made_of, queues
+    FROM made m
+    JOIN wanted w ON w.key = m.schedule_key AND w.slot IS NOT DISTINCT FROM m.slot;
+
+    -- Waves: a run waits for those that it depends on, of the same firing.
+    WITH edge AS (
+        INSERT INTO job_run_dependency AS d (depends_on_run_id, run_id)
+        SELECT b.id, a.id
+        FROM unnest(made, made_of) AS ma (id, n)
+        JOIN job_run a ON a.id = ma.id
+        JOIN job j ON j.key = a.job_key AND j.depends_on <> '{}'
+        JOIN unnest(made, made_of) AS mb (id, n) ON mb.n = ma.n
+        JOIN job_run b ON b.id = mb.id AND b.job_key = ANY (j.depends_on)
+        RETURNING d.depends_on_run_id, d.run_id
+    ), waits AS (
+        SELECT x.id, sum(x.waits)::int AS waits, bool_or(x.has_dependents) AS has_dependents
+        FROM (
+            SELECT e.run_id AS id, 1 AS waits, false AS has_dependents FROM edge e
+            UNION ALL
+            SELECT e.depends_on_run_id, 0, true FROM edge e) AS x
+        GROUP BY x.id
+    )
+    UPDATE job_run r SET waits_for = w.waits, has_dependents = w.has_dependents
+    FROM waits w WHERE r.id = w.id;
+
+    IF hint THEN
+        PERFORM pg_notify('tocsin_' || q, '') FROM unnest(queues) AS q;
+    END IF;
+
+    RETURN QUERY
+    SELECT u.id, u.slot, coalesce(m.runs, 0)::int,
+        CASE WHEN m.runs > 0 THEN NULL
+            WHEN u.held IS NOT NULL THEN u.held
+            WHEN NOT u.n = ANY (coalesce(planned, '{}')) THEN 'no_jobs'
+            WHEN u.slot IS NOT NULL AND EXISTS (
+                SELECT FROM job_schedule s JOIN job_run r ON r.schedule_key = s.key AND r.slot = u.slot
+                WHERE s.id = u.id) THEN 'duplicate'
+            ELSE 'overlap' END
+    FROM unnest(schedule_ids, fire_slots, held) WITH ORDINALITY AS u (id, slot, held, n)
+    LEFT JOIN (SELECT x.n, count(*) AS runs FROM unnest(made_of) AS x (n) GROUP BY x.n) AS m ON m.n = u.n
+    ORDER BY u.n;
+END
+$$;
+
+-- Moves claimed schedules on: fires and skips the slots that the scheduler worked out and sets the
+-- next one, all or nothing for each. Guarded by the claim, the definition's revision and the
+-- next_run_at that was claimed; what does not match is left alone and told nothing of. Entries
+-- belong to schedules by id: a slot that is fired, or a gap that is skipped.
+CREATE FUNCTION schedule_advance(daemon_id bigint, schedule_ids bigint[], fences bigint[],
+    revisions int[], claimed timestamptz[], accounted timestamptz[], next_slots timestamptz[],
+    next_runs timestamptz[], faults text[], entry_ids bigint[], first_slots timestamptz[],
+    last_slots timestamptz[], counts bigint[], fires boolean[], hint boolean)
+RETURNS TABLE (key text, slot timestamptz, last_slot timestamptz, slots bigint, runs int, reason text,
+    skipped_runs bigint)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    moved bigint[];
+    fired_ids bigint[];
+    fired_slots timestamptz[];
+    fired_runs int[];
+    fired_reasons text[];
+BEGIN
+    WITH m AS (
+        UPDATE job_schedule s
+        SET accounted_until = greatest(s.accounted_until, p.accounted), next_slot = p.next_slot,
+            next_run_at = p.next_run, fault = p.fault, awaits_next = false,
+            last_run_at = CASE WHEN EXISTS (
+                SELECT FROM unnest(entry_ids, fires) AS e (id, fires) WHERE e.id = s.id AND e.fires)
+                THEN now() ELSE s.last_run_at END,
+            locked_at = NULL, locked_by = NULL, fence = NULL, rescues = 0
+        FROM unnest(schedule_ids, fences, revisions, claimed, accounted, next_slots, next_runs, faults)
+            AS p (id, fence, revision, claimed, accounted, next_slot, next_run, fault)
+        WHERE s.id = p.id AND s.locked_by = daemon_id AND s.fence = p.fence AND s.revision = p.revision
+            AND s.enabled AND s.next_run_at IS NOT DISTINCT FROM p.claimed
+        RETURNING s.id
+    )
+    SELECT array_agg(m.id) INTO moved FROM m;
+
+    SELECT array_agg(e.id ORDER BY e.n), array_agg(e.slot ORDER BY e.n)
+    INTO fired_ids, fired_slots
+    FROM unnest(entry_ids, first_slots, fires) WITH ORDINALITY AS e (id, slot, fires, n)
+    WHERE e.fires AND e.id = ANY (moved);
+
+    SELECT array_agg(f.schedule_id), array_agg(f.slot), array_agg(f.runs), array_agg(f.reason)
+    INTO fired_ids, fired_slots, fired_runs, fired_reasons
+    FROM schedule_fire(fired_ids, fired_slots, 'schedule', hint) AS f
+    WHERE fired_ids IS NOT NULL;
+
+    INSERT INTO schedule_slot AS l (schedule_id, slot, last_slot, outcome, runs)
+    SELECT f.id, f.slot, f.slot, 'fired', f.runs
+    FROM unnest(fired_ids, fired_slots, fired_runs, fired_reasons) AS f (id, slot, runs, reason)
+    WHERE f.reason IS NULL;
+
+    RETURN QUERY
+    WITH skipped AS (
+        SELECT e.id, e.slot, e.last_slot, e.slots, 'late' AS reason
+        FROM unnest(entry_ids, first_slots, last_slots, counts, fires) AS e (id, slot, last_slot, slots, fires)
+        WHERE NOT e.fires AND e.id = ANY (moved)
+        UNION ALL
+        SELECT f.id, min(f.slot), max(f.slot), count(*), f.reason
+        FROM unnest(fired_ids, fired_slots, fired_reasons) AS f (id, slot, reason)
+        WHERE f.reason IS NOT NULL
+        GROUP BY f.id, f.reason
+    ), counted AS (
+        UPDATE job_schedule s SET skipped_runs = s.skipped_runs + k.slots
+        FROM (SELECT k.id, sum(k.slots)::bigint AS slots FROM skipped k GROUP BY k.id) AS k
+        WHERE s.id = k.id
+        RETURNING s.id, s.skipped_runs
+    ), merged AS (
+        UPDATE schedule_slot l
+        SET last_slot = greatest(l.last_slot, k.last_slot), slots = l.slots + k.slots, recorded_at = now()
+        FROM skipped k
+        WHERE l.schedule_id = k.id AND l.outcome = 'skipped' AND l.reason = k.reason
+            AND l.recovered_at IS NULL
+            AND l.slot = (SELECT max(x.slot) FROM schedule_slot x WHERE x.schedule_id = k.id)
+        RETURNING l.schedule_id, l.reason
+    ), added AS (
+        INSERT INTO schedule_slot AS l (schedule_id, slot, last_slot, slots, outcome, reason)
+        SELECT k.id, k.slot, k.last_slot, k.slots, 'skipped', k.reason
+        FROM skipped k
+        WHERE NOT EXISTS (SELECT FROM merged m WHERE m.schedule_id = k.id AND m.reason = k.reason)
+        ON CONFLICT DO NOTHING
+    )
+    SELECT s.key, t.slot, t.last_slot, t.slots, t.runs, t.reason, coalesce(c.skipped_runs, s.skipped_runs)
+    FROM (
+        SELECT f.id, f.slot, f.slot AS last_slot, 1::bigint AS slots, f.runs, NULL::text AS reason
+        FROM unnest(fired_ids, fired_slots, fired_runs, fired_reasons) AS f (id, slot, runs, reason)
+        WHERE f.reason IS NULL
+        UNION ALL
+        SELECT k.id, k.slot, k.last_slot, k.slots, 0, k.reason FROM skipped k) AS t
+    JOIN job_schedule s ON s.id = t.id
+    LEFT JOIN counted c ON c.id = t.id
+    ORDER BY t.slot, s.key;
+
+    UPDATE schedule_preview v SET wanted = true
+    FROM job_schedule s
+    WHERE v.schedule_id = ANY (moved) AND NOT v.wanted AND s.id = v.schedule_id
+        AND v.low_at <= s.accounted_until;
+END
+$$;
+
+-- The end of runs that others wait for. Each of those waits for one less, or is cancelled with all
+-- that waits for it, as its job says. The statement that finishes runs calls it for those with
+-- has_dependents.
+CREATE FUNCTION job_run_settle_dependents(run_ids bigint[], succeeded boolean[]) RETURNS void
+LANGUAGE plpgsql STRICT SECURITY DEFINER AS $$
+#variable_conflict use_column
+DECLARE
+    ended bigint[] := run_ids;
+    good boolean[] := succeeded;
+    waiting bigint[];
+    hints int;
+    doomed bigint[];
+BEGIN
+    WHILE cardinality(ended) > 0 LOOP
+        -- In the order of their ids, so that two that finish at once cannot lock each other out.
+        waiting := ARRAY(
+            SELECT r.id FROM job_run r
+            WHERE r.id IN (SELECT d.run_id FROM job_run_dependency d WHERE d.depends_on_run_id = ANY (ended))
+            ORDER BY r.id FOR UPDATE);
+        SELECT array_agg(r.id) INTO doomed
+        FROM job_run r LEFT JOIN job j ON j.key = r.job_key
+        WHERE r.id = ANY (waiting) AND coalesce(j.on_dependency_failure, 'cancel') = 'cancel'
+            AND EXISTS (
+                SELECT FROM job_run_dependency d JOIN unnest(ended, good) AS e (id, good) ON e.id = d.depends_on_run_id
+                WHERE d.run_id = r.id AND NOT e.good);
+
+        WITH gone AS (
+            DELETE FROM job_run_dependency d WHERE d.depends_on_run_id = ANY (ended) RETURNING d.run_id
+        ), let AS (
+            UPDATE job_run r SET waits_for = greatest(0, r.waits_for - g.n)
+            FROM (SELECT gone.run_id, count(*)::int AS n FROM gone GROUP BY gone.run_id) AS g
+            WHERE r.id = g.run_id AND NOT r.id = ANY (coalesce(doomed, '{}'))
+            RETURNING r.queue, r.waits_for
+        )
+        SELECT count(pg_notify('tocsin_' || q.queue, '')) INTO hints
+        FROM (SELECT DISTINCT let.queue FROM let WHERE let.waits_for = 0) AS q;
+
+        DELETE FROM job_run_dependency d WHERE d.run_id = ANY (doomed);
+        WITH gone AS (
+            DELETE FROM job_run r WHERE r.id = ANY (doomed)
+            RETURNING r.id, r.org_id, r.queue, r.priority, r.run_at, r.handler, r.job_key, r.payload, r.trigger,
+                r.schedule_key, r.slot, r.attempt, r.created_at, r.has_dependents
+        ), done AS (
+            INSERT INTO job_run_done (id, org_id, queue, priority, run_at, handler, job_key, payload, trigger,
+                schedule_key, slot, attempt, outcome, failure, created_at, finished_at)
+            SELECT g.id, g.org_id, g.queue, g.priority, g.run_at, g.handler, g.job_key, g.payload, g.trigger,
+                g.schedule_key, g.slot, g.attempt, 'cancelled',
+                jsonb_build_object('code', 'cancelled', 'detail', 'a run that it depends on failed'),
+                g.created_at, now()
+            FROM gone g
+        )
+        SELECT array_agg(g.id), array_agg(false) INTO ended, good FROM gone g WHERE g.has_dependents;
+    END LOOP;
+END
+$$;
+
+GRANT SELECT, INSERT, UPDATE ON job, job_schedule, schedule_zone TO tocsin_scheduler;
+GRANT SELECT, INSERT, UPDATE ON schedule_slot, schedule_preview, job_run, job_run_dependency TO tocsin_scheduler;
+GRANT SELECT ON feature_flag TO tocsin_scheduler;
+GRANT USAGE ON SEQUENCE fence_seq TO tocsin_scheduler;
+GRANT SELECT, DELETE ON schedule_slot TO tocsin_worker_cleanup;
+GRANT SELECT ON job_schedule TO tocsin_probe, tocsin_gateway;
