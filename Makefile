@@ -95,7 +95,7 @@ $(GEN)/%.o: $(GEN)/%.c | $(GENERATED)
 $(LIBCOMMON): $(COMMON_OBJ)
 	@rm -f $@
 	ar rcs $@ $^
-$(LIBSUPPORT): $(SUPPORT_SRC:%.c=$(BUILD)/%.o)
+$(LIBSUPPORT): $(SUPPORT_SRC:%.c=$(BUILD)/%.o) $(GEN)/migrations.o
 	@rm -f $@
 	ar rcs $@ $^
 $(EXE_LIBS): $(BUILD)/lib%.a: $$(patsubst %.c,$(BUILD)/%.o,$$(call EXE_SRC,%))
