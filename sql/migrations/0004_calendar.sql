@@ -19,6 +19,7 @@ CREATE TABLE calendar_credentials (
     last_modified text,
     content_hash text, -- of the calendar's text, for servers that know no ETag
     sync_token text,
+    full_sync_at timestamptz, -- from then on the next sync disregards the four above
     failures int NOT NULL DEFAULT 0, -- in a row
     failure jsonb,
     dead_at timestamptz, -- a person has to consent again
@@ -266,7 +267,9 @@ BEGIN
             i.starts_at, i.ends_at, i.all_day, i.status, i.declined
         FROM unnest(incoming) AS i
         WHERE NOT i.kept AND NOT i.deleted AND i.status <> 'cancelled'
-        ON CONFLICT (credential_id, uid, instance) DO NOTHING
+            AND NOT EXISTS (
+                SELECT FROM calendar_event AS t
+                WHERE t.credential_id = credential AND t.uid = i.uid AND t.instance = i.instance)
         RETURNING id
     )
     SELECT count(*) INTO created FROM made;
@@ -288,6 +291,7 @@ BEGIN
     SET etag = new_etag, last_modified = new_last_modified, content_hash = new_content_hash,
         sync_token = new_sync_token,
         window_ends_at = CASE WHEN is_full THEN window_end ELSE c.window_ends_at END,
+        full_sync_at = CASE WHEN is_full AND c.full_sync_at <= now() THEN NULL ELSE c.full_sync_at END,
         last_success_at = now(), next_sync_at = c.locked_at + sync_interval,
         failures = 0, failure = NULL, rescues = 0, locked_at = NULL, locked_by = NULL, fence = NULL
     WHERE c.id = credential;
@@ -333,6 +337,7 @@ BEGIN
     NEW.content_hash := NULL;
     NEW.sync_token := NULL;
     NEW.window_ends_at := NULL;
+    NEW.full_sync_at := NULL;
     NEW.dead_at := NULL;
     NEW.failures := 0;
     NEW.failure := NULL;
@@ -470,7 +475,7 @@ BEGIN
     PERFORM occasions_replan(NEW.id);
     -- Times without a zone, and all-day events, are in the user's: read everything anew.
     UPDATE calendar_credentials
-    SET etag = NULL, last_modified = NULL, content_hash = NULL, sync_token = NULL, next_sync_at = now()
+    SET full_sync_at = now(), next_sync_at = now()
     WHERE user_id = NEW.id AND NEW.time_zone <> OLD.time_zone;
     RETURN NULL;
 END

@@ -16,6 +16,7 @@ FROM users AS u
 WHERE c.id = ANY(ARRAY(SELECT id FROM due)) AND u.id = c.user_id
 RETURNING c.id, c.fence, c.user_id, c.provider, c.source, c.sealed, c.etag, c.last_modified,
     c.content_hash, c.sync_token, c.failures, c.rescues, u.time_zone,
+    coalesce(c.full_sync_at <= now(), false) AS full_due,
     extract(epoch FROM now())::bigint AS now_s,
     extract(epoch FROM c.window_ends_at)::bigint AS window_ends_s,
     (SELECT json_agg(lower(m.address)) FROM contact_method AS m

@@ -1,9 +1,8 @@
--- Makes the next sync of every calendar a full one, spread over half an hour so that providers
--- see no stampede. Calendars that are being backed off keep their time.
+-- Asks for a full sync of every calendar, spread evenly over $1 ms so that providers see no
+-- stampede; until its turn comes a calendar is synced as usual.
 WITH reset AS (
     UPDATE calendar_credentials
-    SET etag = NULL, last_modified = NULL, content_hash = NULL, sync_token = NULL,
-        next_sync_at = greatest(next_sync_at, now() + random() * $1::bigint * interval '1 millisecond')
+    SET full_sync_at = now() + random() * $1::bigint * interval '1 millisecond'
     WHERE revoked_at IS NULL AND dead_at IS NULL
     RETURNING id
 )
