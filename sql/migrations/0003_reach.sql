@@ -94,6 +94,7 @@ CREATE TABLE notification (
         'delivered', 'confirmed', 'failed', 'expired', 'cancelled', 'bundled')),
     pending boolean NOT NULL DEFAULT true, -- something is still to be done by a claim
     attempts int NOT NULL DEFAULT 0,
+    tries int NOT NULL DEFAULT 0, -- attempts that failed of what may pass
     rescues int NOT NULL DEFAULT 0,
     unsettled_since timestamptz, -- the first attempt whose outcome nobody knows yet
     provider_id text,
@@ -341,70 +342,130 @@ LANGUAGE sql AS $$
     SELECT made.id FROM made, LATERAL (SELECT pg_notify('tocsin_worker-escalation', '')) AS hint
 $$;
 
+-- The contact method that follows this one for the same person and rung: the first in order that
+-- has not been tried in this revision. NULL when there is none.
+CREATE FUNCTION notification_next_contact(of_incident bigint, of_rung bigint, person bigint,
+    of_mode text, of_revision int)
+RETURNS bigint LANGUAGE sql STABLE AS $$
+    SELECT c.contact_method_id
+    FROM contact_order(person, of_mode) AS c
+    WHERE of_incident IS NOT NULL AND NOT EXISTS (
+        SELECT FROM notification AS n
+        WHERE n.incident_id = of_incident AND n.rung_id IS NOT DISTINCT FROM of_rung
+            AND n.user_id = person AND n.contact_method_id = c.contact_method_id
+            AND n.revision = of_revision)
+    ORDER BY c.ordinal
+    LIMIT 1
+$$;
+
 -- A notification that failed is followed: by the person's next contact method, else, when nobody
 -- of its rung was or may still be reached, by the next rung, brought forward to now. Returns
 -- 'next_channel', 'next_rung', 'nobody' when an incident has nothing left, NULL for what has no
--- incident. Every writer that fails a notification calls it in the same statement or transaction.
+-- open incident. Every writer that fails a notification calls it in the same transaction.
 CREATE FUNCTION notification_fail_over(failed_id bigint) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
     failed notification;
-    climbed int;
-    rung_position int;
+    at_position int;
 BEGIN
     SELECT n.* INTO STRICT failed FROM notification AS n WHERE n.id = failed_id;
-    IF failed.incident_id IS NULL THEN
-        RETURN NULL;
-    END IF;
     PERFORM FROM incident AS i WHERE i.id = failed.incident_id AND i.status = 'open'
         AND i.revision = failed.revision FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
-    SELECT r.position INTO rung_position FROM ladder_rung AS r WHERE r.id = failed.rung_id;
     INSERT INTO notification (org_id, incident_id, rung_id, user_id, contact_method_id, channel, mode,
         kind, gate, policy, revision, body, due_at, next_attempt_at, useless_after, idempotency_key)
-    SELECT failed.org_id, failed.incident_id, failed.rung_id, failed.user_id, c.contact_method_id,
-        c.channel, c.mode, failed.kind, failed.gate, failed.policy, failed.revision, failed.body,
+    SELECT failed.org_id, failed.incident_id, failed.rung_id, failed.user_id, c.id, c.channel,
+        CASE WHEN failed.mode = ANY(c.modes) THEN failed.mode ELSE c.modes[1] END,
+        failed.kind, failed.gate, failed.policy, failed.revision, failed.body,
         failed.due_at, now(), failed.useless_after,
         format('incident:%s:%s:%s:%s:c%s', failed.incident_id, coalesce(failed.rung_id, 0),
-            failed.user_id, failed.revision, c.contact_method_id)
-    FROM contact_order(failed.user_id, failed.mode) AS c
-    WHERE failed.useless_after > now() AND NOT EXISTS (
-        SELECT FROM notification AS n
-        WHERE n.incident_id = failed.incident_id AND n.rung_id IS NOT DISTINCT FROM failed.rung_id
-            AND n.user_id = failed.user_id AND n.contact_method_id = c.contact_method_id
-            AND n.revision = failed.revision)
-    ORDER BY c.ordinal
-    LIMIT 1
+            failed.user_id, failed.revision, c.id)
+    FROM contact_method AS c
+    WHERE failed.useless_after > now() AND c.id = notification_next_contact(failed.incident_id,
+        failed.rung_id, failed.user_id, failed.mode, failed.revision)
     ON CONFLICT (idempotency_key) DO NOTHING;
     IF FOUND THEN
         RETURN 'next_channel';
     END IF;
-    IF EXISTS (
+    SELECT r.position INTO at_position FROM ladder_rung AS r WHERE r.id = failed.rung_id;
+    IF NOT EXISTS (
         SELECT FROM notification AS n
         WHERE n.incident_id = failed.incident_id AND n.rung_id = failed.rung_id AND n.id <> failed.id
             AND n.revision = failed.revision AND n.state NOT IN ('failed', 'expired', 'cancelled')) THEN
-        RETURN 'next_channel';
-    END IF;
-    UPDATE notification AS n
-    SET due_at = now(), next_attempt_at = now(), reason = 'brought forward: the rung before reached nobody'
-    FROM ladder_rung AS r
-    WHERE n.incident_id = failed.incident_id AND n.revision = failed.revision AND n.state = 'scheduled'
-        AND n.due_at > now() AND r.id = n.rung_id
-        AND r.position = (
-            SELECT min(r2.position) FROM notification AS n2 JOIN ladder_rung AS r2 ON r2.id = n2.rung_id
-            WHERE n2.incident_id = failed.incident_id AND n2.revision = failed.revision
-                AND n2.state = 'scheduled' AND r2.position > rung_position);
-    GET DIAGNOSTICS climbed = ROW_COUNT;
-    IF climbed > 0 THEN
-        RETURN 'next_rung';
+        UPDATE notification AS n
+        SET due_at = now(), next_attempt_at = now(),
+            reason = 'brought forward: the rung before reached nobody'
+        FROM ladder_rung AS r
+        WHERE n.incident_id = failed.incident_id AND n.revision = failed.revision
+            AND n.state = 'scheduled' AND n.due_at > now() AND r.id = n.rung_id
+            AND r.position = (
+                SELECT min(r2.position)
+                FROM notification AS n2 JOIN ladder_rung AS r2 ON r2.id = n2.rung_id
+                WHERE n2.incident_id = failed.incident_id AND n2.revision = failed.revision
+                    AND n2.state = 'scheduled' AND r2.position > at_position);
     END IF;
     IF EXISTS (SELECT FROM notification AS n WHERE n.incident_id = failed.incident_id AND n.pending
         AND n.id <> failed.id) THEN
         RETURN 'next_rung';
     END IF;
     RETURN 'nobody';
+END
+$$;
+
+-- An instant as the wall clock of a zone shows it; in UTC, and said so, where the zone is unknown.
+CREATE FUNCTION local_time_text(instant timestamptz, zone text) RETURNS text
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN to_char(instant AT TIME ZONE zone, 'HH24:MI');
+EXCEPTION WHEN invalid_parameter_value THEN
+    RETURN to_char(instant AT TIME ZONE 'UTC', 'HH24:MI "UTC"');
+END
+$$;
+
+-- What a process learned of a provider: failures in a row since its last report, after a success
+-- if there was one. Three in a row, whoever saw them, open the circuit for 30 seconds; then
+-- wants_probe makes one process of all the prober, whose next outcome decides.
+CREATE FUNCTION circuit_tell(circuit_name text, new_failures int, succeeded boolean,
+    wants_probe boolean, by_daemon bigint) RETURNS circuit
+LANGUAGE plpgsql AS $$
+DECLARE
+    told circuit;
+    was text;
+BEGIN
+    INSERT INTO circuit (name) VALUES (circuit_name) ON CONFLICT (name) DO NOTHING;
+    SELECT c.state INTO was FROM circuit AS c WHERE c.name = circuit_name FOR UPDATE;
+    IF succeeded OR new_failures > 0 THEN
+        UPDATE circuit AS c
+        SET state = 'closed', failures = 0, opened_at = NULL, open_until = NULL, probe_by = NULL,
+            probe_until = NULL, changed_at = now()
+        WHERE c.name = circuit_name AND c.state = 'half_open' AND c.probe_by = by_daemon
+            AND succeeded AND new_failures = 0;
+        UPDATE circuit AS c
+        SET state = 'open', failures = c.failures + new_failures, open_until = now() + interval '30 seconds',
+            probe_by = NULL, probe_until = NULL, changed_at = now()
+        WHERE c.name = circuit_name AND c.state = 'half_open' AND c.probe_by = by_daemon
+            AND new_failures > 0;
+        UPDATE circuit AS c
+        SET failures = CASE WHEN succeeded THEN 0 ELSE c.failures END + new_failures
+        WHERE c.name = circuit_name AND c.state = 'closed' AND (new_failures > 0 OR c.failures > 0);
+        UPDATE circuit AS c
+        SET state = 'open', opened_at = now(), open_until = now() + interval '30 seconds', changed_at = now()
+        WHERE c.name = circuit_name AND c.state = 'closed' AND c.failures >= 3;
+    END IF;
+    IF wants_probe THEN
+        UPDATE circuit AS c
+        SET state = 'half_open', probe_by = by_daemon, probe_until = now() + interval '30 seconds',
+            changed_at = now()
+        WHERE c.name = circuit_name AND ((c.state = 'open' AND c.open_until <= now())
+            OR (c.state = 'half_open' AND c.probe_until <= now()));
+    END IF;
+    SELECT c.* INTO told FROM circuit AS c WHERE c.name = circuit_name;
+    IF told.state <> was THEN
+        PERFORM pg_notify('tocsin_circuit', circuit_name);
+    END IF;
+    RETURN told;
 END
 $$;
 
@@ -418,7 +479,8 @@ GRANT SELECT (id, org_id, user_id, channel, modes, position, verified_at, disabl
     ON contact_method TO tocsin_worker_calendar;
 GRANT SELECT, INSERT, UPDATE ON incident, notification TO tocsin_worker_calendar, tocsin_worker_escalation;
 GRANT SELECT, INSERT ON notification_transition TO tocsin_worker_calendar, tocsin_worker_escalation;
-GRANT SELECT, INSERT, UPDATE ON attempt, circuit TO tocsin_worker_escalation;
+GRANT SELECT, INSERT, UPDATE ON attempt TO tocsin_worker_escalation;
+GRANT SELECT, INSERT, UPDATE ON circuit TO tocsin_worker_calendar, tocsin_worker_escalation;
 GRANT INSERT ON webhook_delivery_log TO tocsin_worker_escalation;
 GRANT SELECT ON incident, notification, circuit TO tocsin_probe;
 GRANT SELECT, DELETE ON incident, notification, notification_transition, attempt,

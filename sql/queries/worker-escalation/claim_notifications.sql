@@ -1,0 +1,83 @@
+-- Takes what is due and begins to send it: each row is committed as 'sending', with its attempt and
+-- the attempt's deadline, before any request goes out. What must not be sent any more ends here.
+-- Parameters: daemon, limit, gates that are on, channels without room, milliseconds of an attempt,
+-- channels whose provider can be asked what became of a request.
+-- Every row carries next_in_ms, the time until the next pending row; id is NULL when none is due.
+-- The update is HOT: it changes no column that an index holds or asks for.
+WITH due AS MATERIALIZED (
+    SELECT n.id
+    FROM notification AS n
+    WHERE n.pending AND n.next_attempt_at <= now() AND n.locked_at IS NULL
+        AND (n.gate = ANY($3::text[]) OR n.useless_after <= now())
+        AND n.channel <> ALL($4::text[])
+    ORDER BY n.next_attempt_at
+    LIMIT $2::int
+    FOR UPDATE SKIP LOCKED
+), judged AS MATERIALIZED (
+    SELECT n.id, n.useless_after > now() AND coalesce(i.status = 'open' AND i.revision = n.revision, true) AS wanted,
+        CASE
+            WHEN n.unsettled_since IS NOT NULL AND n.channel = ANY($6::text[]) THEN 'settle'
+            WHEN n.unsettled_since IS NOT NULL AND n.policy = 'at_most_once' THEN 'unknown'
+            WHEN i.status <> 'open' OR i.revision <> n.revision THEN 'cancelled'
+            WHEN n.useless_after <= now() THEN 'expired'
+            WHEN NOT coalesce(contact_method_usable(c.channel, c.verified_at, c.disabled_at), false) THEN 'unreachable'
+            ELSE 'send'
+        END AS verdict,
+        i.status
+    FROM due AS d
+    JOIN notification AS n ON n.id = d.id
+    LEFT JOIN incident AS i ON i.id = n.incident_id
+    LEFT JOIN contact_method AS c ON c.id = n.contact_method_id
+), taken AS (
+    UPDATE notification AS n
+    SET state = CASE j.verdict WHEN 'cancelled' THEN 'cancelled' WHEN 'expired' THEN 'expired'
+            WHEN 'send' THEN 'sending' WHEN 'settle' THEN 'sending' ELSE 'failed' END,
+        pending = j.verdict IN ('send', 'settle'),
+        locked_at = CASE WHEN j.verdict IN ('send', 'settle') THEN now() END,
+        locked_by = CASE WHEN j.verdict IN ('send', 'settle') THEN $1::bigint END,
+        fence = CASE WHEN j.verdict IN ('send', 'settle') THEN nextval('fence_seq') END,
+        attempts = n.attempts + CASE WHEN j.verdict IN ('send', 'settle') THEN 1 ELSE 0 END,
+        unsettled_since = CASE WHEN j.verdict IN ('send', 'settle') THEN n.unsettled_since END,
+        reason = CASE j.verdict
+            WHEN 'cancelled' THEN CASE WHEN j.status = 'open' THEN 'the event has changed' ELSE 'the incident is ' || j.status END
+            WHEN 'expired' THEN 'too late to be of use'
+            WHEN 'unreachable' THEN 'the contact method is gone or not usable'
+            WHEN 'unknown' THEN 'the outcome of an attempt is unknown, and this kind is sent at most once' END
+    FROM judged AS j
+    WHERE n.id = j.id
+    RETURNING n.id, n.fence, n.incident_id, n.user_id, n.contact_method_id, n.channel, n.mode, n.kind,
+        n.gate, n.policy, n.body, n.attempts, n.due_at, n.useless_after, n.unsettled_since, j.verdict, j.wanted
+), begun AS (
+    INSERT INTO attempt (notification_id, number, circuit, daemon_id, fence, started_at, deadline_at)
+    SELECT t.id, t.attempts, t.channel, $1::bigint, t.fence, now(), now() + $5::bigint * interval '1 millisecond'
+    FROM taken AS t
+    WHERE t.verdict IN ('send', 'settle')
+    RETURNING id, notification_id
+), coming AS (
+    SELECT ceil(extract(epoch FROM n.next_attempt_at - now()) * 1000)::bigint AS in_ms
+    FROM notification AS n
+    WHERE n.pending AND n.next_attempt_at > now()
+    ORDER BY n.next_attempt_at
+    LIMIT 1
+)
+SELECT (SELECT in_ms FROM coming) AS next_in_ms,
+    t.id, t.fence, t.verdict, t.wanted, t.incident_id, t.channel, t.mode, t.kind, t.gate, t.policy,
+    t.body, t.attempts AS attempt, b.id AS attempt_id, c.address, u.name AS person, o.name AS owner,
+    i.title, i.kind AS incident_kind,
+    extract(epoch FROM i.starts_at - now())::bigint AS starts_in_s,
+    local_time_text(i.starts_at, u.time_zone) AS starts_local,
+    floor(extract(epoch FROM t.useless_after - now()))::bigint AS useful_s,
+    floor(extract(epoch FROM now() - t.due_at) * 1000)::bigint AS lateness_ms,
+    extract(epoch FROM t.unsettled_since)::bigint AS unsettled_since_s,
+    CASE WHEN t.verdict = 'settle' THEN (
+        SELECT string_agg(a.provider_id, ' ') FROM notification AS n JOIN attempt AS a ON a.notification_id = n.id
+        WHERE n.contact_method_id = t.contact_method_id AND a.provider_id IS NOT NULL
+            AND n.due_at > t.unsettled_since - interval '1 day') END AS known_ids,
+    CASE WHEN t.verdict IN ('unreachable', 'unknown') THEN notification_fail_over(t.id) END AS successor
+FROM (SELECT) AS always
+LEFT JOIN taken AS t ON true
+LEFT JOIN begun AS b ON b.notification_id = t.id
+LEFT JOIN contact_method AS c ON c.id = t.contact_method_id
+LEFT JOIN users AS u ON u.id = t.user_id
+LEFT JOIN incident AS i ON i.id = t.incident_id
+LEFT JOIN users AS o ON o.id = i.user_id
