@@ -51,23 +51,28 @@ void db_arg_strs(struct db_args *a, const char *const *v, size_t n);
 /* What a statement came to. Valid until the callback, or the step, returns. */
 struct db_result {
     int err; /* 0, ERR_DB, ERR_DISCONNECTED, ERR_CANCELLED */
-    const PGresult *res;   /* NULL unless PostgreSQL answered */
+    PGresult *res; /* NULL unless PostgreSQL answered */
     char sqlstate[6];
     const char *message; /* PostgreSQL's, or ours where it did not answer; never NULL */
 };
+
+/* For a callback that keeps what it was given: the result moves to the caller, who ends with
+ * db_result_release(). */
+struct db_result db_result_take(struct db_result *r);
+void db_result_release(struct db_result *r);
 
 int db_rows(const struct db_result *r);
 /* How many rows an INSERT, UPDATE or DELETE touched. */
 int64_t db_affected(const struct db_result *r);
 bool db_is_null(const struct db_result *r, int row, const char *column);
-/* By column name; NULL and "" for SQL's NULL and a column that is not there. */
+/* By column name: NULL for SQL's NULL, and for a column that is not there. */
 const char *db_text(const struct db_result *r, int row, const char *column);
 int64_t db_int(const struct db_result *r, int row, const char *column); /* 0 for NULL */
 bool db_bool(const struct db_result *r, int row, const char *column);   /* false for NULL */
 /* The failure that a result stands for. Classes 08, 40, 53, 55, 57 and 58 may pass. */
 void db_failure(const struct db_result *r, const struct db_stmt *stmt, struct failure *f);
 
-typedef void db_done_fn(void *arg, const struct db_result *r);
+typedef void db_done_fn(void *arg, struct db_result *r);
 
 enum db_flag {
     DB_WITH_NEXT = 1, /* one transaction with the statement sent next */
@@ -89,7 +94,7 @@ struct db_conn;
 
 struct db_conn_events {
     void (*up)(void *arg);   /* a session is ready, the first and after each reconnect */
-    void (*down)(void *arg); /* it was lost; what was in flight has been answered */
+    void (*down)(void *arg, const char *why); /* it was lost; what was in flight has been answered */
     void (*notified)(void *arg, const char *channel, const char *payload);
     void (*gave_up)(void *arg, const char *why); /* patience is over; no more tries */
     void *arg;
@@ -121,7 +126,8 @@ const char *db_conn_where(const struct db_conn *c);
 MUST_CHECK int db_conn_send(struct db_conn *c, const struct db_stmt *stmt,
     const struct db_args *args, unsigned flags, db_done_fn *done, void *arg);
 
-/* Drops the callbacks of `arg`: its answers, when they come, are thrown away. */
+/* Drops what `arg` sent: statements that have not left are taken back, the answers of the
+ * others, when they come, are thrown away. */
 void db_conn_forget(struct db_conn *c, const void *arg);
 
 #endif

@@ -57,7 +57,6 @@ struct job {
     /* The driver's own from here. */
     int state;
     int next_state;
-    unsigned generation;
     unsigned flags;
     struct job_op *op;
     struct job *prev, *next;
@@ -75,8 +74,8 @@ size_t job_driver_running(const struct job_driver *d);
 void job_driver_cancel(struct job_driver *d);
 
 /* Starts a job (zeroed by the caller but for its own fields) in its first state,
- * from the loop, not from here. */
-void job_start(struct job_driver *d, struct job *job, const struct job_type *type, int64_t id);
+ * from the loop, not from here. ERR_NOMEM: it was not started, `over` is not called. */
+MUST_CHECK int job_start(struct job_driver *d, struct job *job, const struct job_type *type, int64_t id);
 
 /* For states alone. */
 enum step job_next(struct job *job, int state);

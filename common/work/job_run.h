@@ -40,22 +40,35 @@ struct job_run_handler {
 struct job_run_worker_options {
     const char *queue;
     const struct job_run_handler *handlers; /* ended by a NULL name */
-    int max_running; /* runs in hand at a time, 1..2000 */
+    int max_running; /* runs in hand at a time, 1..JOB_RUN_BATCH_MAX */
     void *arg;       /* handed to the handlers */
+    /* Called when the worker has nothing in hand and found nothing due; may be NULL. */
+    void (*idle)(void *arg);
+};
+
+/* The most runs that one claim takes, and that one worker has in hand. */
+#define JOB_RUN_BATCH_MAX 1000
+
+struct job_run_counts {
+    int64_t claimed, succeeded, failed, lost; /* since the start; lost: the claim was gone */
 };
 
 MUST_CHECK int job_run_worker_new(uv_loop_t *loop, struct db_conn *db, int64_t daemon_id,
     const struct job_run_worker_options *options, struct job_run_worker **ret_worker);
+/* Nothing may be in hand (job_run_worker_idle()), or db_conn must be gone. */
 void job_run_worker_free(struct job_run_worker *w);
 
-/* There may be work: claim now, if there is room and no claim is under way. */
+/* There may be work: claims now, if there is room and no claim is under way. */
 void job_run_worker_wake(struct job_run_worker *w);
-/* Claims no more; runs in hand go on. */
+/* A new session: gives back what was claimed in the old one without our learning of it. */
+void job_run_worker_reconnected(struct job_run_worker *w);
+/* Claims no more and gives back what is claimed and not started; runs in hand go on. */
 void job_run_worker_stop(struct job_run_worker *w);
-/* Gives back what has been claimed and not started. */
+/* Runs in hand. */
 size_t job_run_worker_running(const struct job_run_worker *w);
-/* Whether nothing is in hand and every finish has been answered. */
+/* Whether nothing is in hand and every statement has been answered. */
 bool job_run_worker_idle(const struct job_run_worker *w);
+struct job_run_counts job_run_worker_counts(const struct job_run_worker *w);
 
 /* Ends a run: `failure` NULL or with code 0 is success, `result` is a JSON object as text
  * or NULL, both copied. A failure that may pass and has attempts left goes back to the queue

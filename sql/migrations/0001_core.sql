@@ -172,3 +172,28 @@ CREATE TABLE job_run_quarantine (
     quarantined_at timestamptz NOT NULL,
     PRIMARY KEY (id)
 );
+
+-- Enqueues one run and hints its queue; an executable or an operator calls it.
+CREATE FUNCTION job_run_enqueue(queue text, handler text, payload jsonb DEFAULT '{}',
+    run_at timestamptz DEFAULT NULL, priority int DEFAULT 5, max_attempts int DEFAULT 3,
+    timeout_ms bigint DEFAULT 60000) RETURNS bigint
+LANGUAGE sql AS $$
+    INSERT INTO job_run (queue, handler, payload, run_at, priority, max_attempts, timeout_ms)
+    VALUES (queue, handler, payload, coalesce(run_at, now()), priority, max_attempts, timeout_ms);
+    SELECT pg_notify('tocsin_' || queue, '');
+    SELECT currval(pg_get_serial_sequence('job_run', 'id'));
+$$;
+
+GRANT USAGE ON SEQUENCE fence_seq TO tocsin_scheduler, tocsin_worker_calendar,
+    tocsin_worker_escalation, tocsin_worker_cleanup;
+GRANT SELECT, INSERT, UPDATE ON daemon TO tocsin_scheduler, tocsin_worker_calendar,
+    tocsin_worker_escalation, tocsin_worker_cleanup, tocsin_gateway;
+GRANT SELECT ON feature_flag TO tocsin_scheduler, tocsin_worker_calendar, tocsin_worker_escalation,
+    tocsin_worker_cleanup, tocsin_gateway;
+GRANT SELECT, INSERT ON job_run TO tocsin_scheduler;
+GRANT SELECT, UPDATE, DELETE ON job_run TO tocsin_worker_calendar, tocsin_worker_escalation,
+    tocsin_worker_cleanup;
+GRANT INSERT ON job_run_done, job_run_quarantine TO tocsin_worker_calendar,
+    tocsin_worker_escalation, tocsin_worker_cleanup;
+GRANT SELECT ON job TO tocsin_scheduler;
+GRANT SELECT ON org, users, contact_method TO tocsin_worker_calendar, tocsin_worker_escalation;

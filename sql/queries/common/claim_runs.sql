@@ -1,0 +1,21 @@
+-- Claims up to $2 due runs of queue $1 for daemon $3, the most urgent first, and counts the
+-- attempt. Rows that another claim holds are passed over, not waited for. One priority after the
+-- other, so that runs of the future are never read.
+UPDATE job_run
+SET locked_at = now(), locked_by = $3, fence = (SELECT nextval('fence_seq')), attempt = attempt + 1
+WHERE id = ANY (ARRAY(
+    SELECT due.id
+    FROM generate_series(0, 9) AS p (priority)
+    CROSS JOIN LATERAL (
+        SELECT r.id
+        FROM job_run r
+        WHERE r.queue = $1 AND r.priority = p.priority AND r.run_at <= now()
+            AND r.locked_at IS NULL AND r.waits_for = 0
+        ORDER BY r.run_at
+        LIMIT $2
+        FOR UPDATE SKIP LOCKED
+    ) AS due
+    LIMIT $2))
+RETURNING id, fence, handler, payload, trigger, schedule_key,
+    to_char(slot AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS slot,
+    attempt, max_attempts, timeout_ms
