@@ -50,7 +50,7 @@ void db_arg_strs(struct db_args *a, const char *const *v, size_t n);
 
 /* What a statement came to. Valid until the callback, or the step, returns. */
 struct db_result {
-    int err; /* 0, ERR_DB, ERR_DISCONNECTED, ERR_CANCELLED */
+    int err;       /* 0, ERR_DB, ERR_DISCONNECTED, ERR_CANCELLED */
     PGresult *res; /* NULL unless PostgreSQL answered */
     char sqlstate[6];
     const char *message; /* PostgreSQL's, or ours where it did not answer; never NULL */
@@ -93,8 +93,9 @@ struct db_conn_options {
 struct db_conn;
 
 struct db_conn_events {
-    void (*up)(void *arg);   /* a session is ready, the first and after each reconnect */
-    void (*down)(void *arg, const char *why); /* it was lost; what was in flight has been answered */
+    void (*up)(void *arg); /* a session is ready, the first and after each reconnect */
+    void (*down)(
+        void *arg, const char *why); /* it was lost; what was in flight has been answered */
     void (*notified)(void *arg, const char *channel, const char *payload);
     void (*gave_up)(void *arg, const char *why); /* patience is over; no more tries */
     void *arg;

@@ -28,12 +28,12 @@ struct db_request_list {
 };
 
 enum wire_kind {
-    WIRE_SETUP,        /* a statement that makes the session */
-    WIRE_SETUP_SYNC,   /* the session is ready */
-    WIRE_PREPARE,      /* for `request`, the next to be sent */
+    WIRE_SETUP,      /* a statement that makes the session */
+    WIRE_SETUP_SYNC, /* the session is ready */
+    WIRE_PREPARE,    /* for `request`, the next to be sent */
     WIRE_PREPARE_SYNC,
-    WIRE_EXECUTE,      /* `request` */
-    WIRE_SYNC,         /* the end of a transaction, `request` its last statement */
+    WIRE_EXECUTE, /* `request` */
+    WIRE_SYNC,    /* the end of a transaction, `request` its last statement */
 };
 
 /* One answer that PostgreSQL owes, in the order of the pipeline. */

@@ -123,9 +123,9 @@ static PGconn *connect_start(struct db_conn *c)
             continue;
         keys[n] = o->keyword;
         values[n] = o->val;
-        if (strchr(o->val, ',') && (!strcmp(o->keyword, "host") ||
-                                       !strcmp(o->keyword, "hostaddr") ||
-                                       !strcmp(o->keyword, "port"))) {
+        if (strchr(o->val, ',') &&
+            (!strcmp(o->keyword, "host") || !strcmp(o->keyword, "hostaddr") ||
+                !strcmp(o->keyword, "port"))) {
             rotated[n_rotated] = rotate(o->val, c->tries);
             if (rotated[n_rotated])
                 values[n] = rotated[n_rotated];

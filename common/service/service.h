@@ -25,6 +25,9 @@ enum service_exit {
     SERVICE_EXIT_CONFIG = 78,
 };
 
+/* How often wake() is called when nothing else does, with NOTIFY on. */
+#define SERVICE_POLL_MS 30000
+
 enum service_flag {
     SERVICE_FLAG_SCHEDULER = 1 << 0,
     SERVICE_FLAG_CALENDAR = 1 << 1,
@@ -35,9 +38,13 @@ enum service_flag {
 
 struct service;
 
+/* Every key of every executable's table (known_keys.c), ended by NULL. */
+extern const char *const service_known_keys[];
+
 struct service_spec {
     const char *name;    /* the executable */
     const char *summary; /* one line for --help */
+    const char *usage;   /* lines for --help about its own options, each ended; may be NULL */
     const char *queue;   /* of job_run; NULL: none */
     const struct job_run_handler *handlers;
     int max_running; /* runs in hand; 0: 64 */
@@ -58,8 +65,11 @@ struct service_spec {
     /* Called once, when the daemon row exists. ERR_… ends the process with 70. */
     int (*start)(struct service *s);
     /* Something may be due: at start, after a NOTIFY, when the timer of service_wake_in() fires,
-     * after a reconnect and at every poll. */
+     * after a reconnect, when flags change, and at every poll (SERVICE_POLL_MS, or every
+     * second without NOTIFY). */
     void (*wake)(struct service *s);
+    /* About once a minute: rescue what is stalled. The service rescues runs by itself. */
+    void (*rescue)(struct service *s);
     /* No new work from here on. */
     void (*drain)(struct service *s);
     /* Whether work of the executable's own is under way (beyond jobs and runs). */
@@ -91,6 +101,8 @@ void service_wake_in(struct service *s, int64_t ms);
 /* A number for daemon.metrics, written with the next heartbeat. */
 void service_metric_set(struct service *s, const char *name, int64_t value);
 void service_metric_add(struct service *s, const char *name, int64_t delta);
+/* Looks at the queue of job_run now: a handler may find work. */
+void service_wake_runs(struct service *s);
 /* Ends the process as after SIGTERM, with that code. */
 void service_quit(struct service *s, int exit_code);
 

@@ -163,8 +163,7 @@ static void enter(struct job *job, int state)
 static bool is_waiting(const struct job *job)
 {
     const struct job_op *op = job->op;
-    return op->query || op->call || (job->flags & JOB_READY) ||
-           loop_timer_is_active(op->pause);
+    return op->query || op->call || (job->flags & JOB_READY) || loop_timer_is_active(op->pause);
 }
 
 static void run_job(struct job *job, struct event ev)
@@ -199,8 +198,8 @@ static void run_job(struct job *job, struct event ev)
     }
 }
 
-int job_driver_new(uv_loop_t *loop, struct db_conn *db, struct http_client *http,
-    struct job_driver **ret_driver)
+int job_driver_new(
+    uv_loop_t *loop, struct db_conn *db, struct http_client *http, struct job_driver **ret_driver)
 {
     struct job_driver *d = calloc(1, sizeof(*d));
 

@@ -22,12 +22,19 @@
 
 enum step { STEP_NEXT, STEP_WAIT, STEP_DONE, STEP_FAIL };
 
-enum event_kind { EVENT_ENTER, EVENT_DB, EVENT_HTTP, EVENT_PAUSE_OVER, EVENT_TIMEOUT, EVENT_CANCEL };
+enum event_kind {
+    EVENT_ENTER,
+    EVENT_DB,
+    EVENT_HTTP,
+    EVENT_PAUSE_OVER,
+    EVENT_TIMEOUT,
+    EVENT_CANCEL
+};
 
 struct event {
     enum event_kind kind;
-    const struct db_result *db;        /* EVENT_DB alone */
-    const struct http_response *http;  /* EVENT_HTTP alone */
+    const struct db_result *db;       /* EVENT_DB alone */
+    const struct http_response *http; /* EVENT_HTTP alone */
 };
 
 struct job;
@@ -64,8 +71,8 @@ struct job {
 };
 
 /* A driver on a loop, with the connection and the client that jobs use. */
-MUST_CHECK int job_driver_new(uv_loop_t *loop, struct db_conn *db, struct http_client *http,
-    struct job_driver **ret_driver);
+MUST_CHECK int job_driver_new(
+    uv_loop_t *loop, struct db_conn *db, struct http_client *http, struct job_driver **ret_driver);
 /* All jobs must be over; NULL does nothing. */
 void job_driver_free(struct job_driver *d);
 /* Jobs that are not over. */
@@ -75,7 +82,8 @@ void job_driver_cancel(struct job_driver *d);
 
 /* Starts a job (zeroed by the caller but for its own fields) in its first state,
  * from the loop, not from here. ERR_NOMEM: it was not started, `over` is not called. */
-MUST_CHECK int job_start(struct job_driver *d, struct job *job, const struct job_type *type, int64_t id);
+MUST_CHECK int job_start(
+    struct job_driver *d, struct job *job, const struct job_type *type, int64_t id);
 
 /* For states alone. */
 enum step job_next(struct job *job, int state);

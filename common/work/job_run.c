@@ -49,11 +49,11 @@ struct job_run_worker {
     struct loop_defer *turn;
     struct loop_timer *look_again;
     struct loop_timer *timeouts;
-    size_t batch;       /* the size of the next claim */
-    size_t statements;  /* unanswered, beside claim and finish */
+    size_t batch;      /* the size of the next claim */
+    size_t statements; /* unanswered, beside claim and finish */
     bool claiming, finishing;
-    bool wanted;        /* a claim is worth its while */
-    bool apart;         /* the last finish and claim failed together: send them apart */
+    bool wanted; /* a claim is worth its while */
+    bool apart;  /* the last finish and claim failed together: send them apart */
     bool stopped;
     struct job_run_counts counts;
 };
@@ -86,7 +86,8 @@ static void on_finish_run(void *arg, struct db_result *r)
     if (r->err) {
         struct failure f;
         db_failure(r, &SQL_finish_run, &f);
-        log_failure(LOG_LEVEL_ERROR, &f, F(F_STR("queue", w->queue)), "a run could not be finished");
+        log_failure(
+            LOG_LEVEL_ERROR, &f, F(F_STR("queue", w->queue)), "a run could not be finished");
     } else if (!db_rows(r)) {
         w->counts.lost++;
         log_warn(F(F_STR("queue", w->queue)), "the claim of a run was lost: its result is dropped");
@@ -253,8 +254,8 @@ static void start_run(struct job_run_worker *w, struct run *run)
         h->start(w->options.arg, &run->pub);
         return;
     }
-    failure_set(&f, ERR_NOT_FOUND, "no worker of queue \"%s\" handles \"%s\"", w->queue,
-        run->pub.handler);
+    failure_set(
+        &f, ERR_NOT_FOUND, "no worker of queue \"%s\" handles \"%s\"", w->queue, run->pub.handler);
     f.final = true;
     log_failure(LOG_LEVEL_ERROR, &f, F(F_INT("job_run_id", run->pub.id)), "run failed");
     job_run_finish(&run->pub, &f, NULL);
@@ -482,11 +483,6 @@ void job_run_worker_stop(struct job_run_worker *w)
 {
     w->stopped = true;
     loop_defer_start(w->turn);
-}
-
-size_t job_run_worker_running(const struct job_run_worker *w)
-{
-    return w->n_running;
 }
 
 bool job_run_worker_idle(const struct job_run_worker *w)

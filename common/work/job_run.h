@@ -19,7 +19,7 @@ struct job_run {
     int64_t id;
     int64_t fence;
     const char *handler;
-    const char *payload; /* JSON text */
+    const char *payload;      /* JSON text */
     const char *trigger;      /* schedule, manual, api, recovery */
     const char *schedule_key; /* NULL where no schedule made it */
     const char *slot;         /* timestamptz as ISO text, UTC; NULL likewise */
@@ -40,8 +40,8 @@ struct job_run_handler {
 struct job_run_worker_options {
     const char *queue;
     const struct job_run_handler *handlers; /* ended by a NULL name */
-    int max_running; /* runs in hand at a time, 1..JOB_RUN_BATCH_MAX */
-    void *arg;       /* handed to the handlers */
+    int max_running;                        /* runs in hand at a time, 1..JOB_RUN_BATCH_MAX */
+    void *arg;                              /* handed to the handlers */
     /* Called when the worker has nothing in hand and found nothing due; may be NULL. */
     void (*idle)(void *arg);
 };
@@ -64,8 +64,6 @@ void job_run_worker_wake(struct job_run_worker *w);
 void job_run_worker_reconnected(struct job_run_worker *w);
 /* Claims no more and gives back what is claimed and not started; runs in hand go on. */
 void job_run_worker_stop(struct job_run_worker *w);
-/* Runs in hand. */
-size_t job_run_worker_running(const struct job_run_worker *w);
 /* Whether nothing is in hand and every statement has been answered. */
 bool job_run_worker_idle(const struct job_run_worker *w);
 struct job_run_counts job_run_worker_counts(const struct job_run_worker *w);
