@@ -148,8 +148,9 @@ db:
 db-stop:
 	@STATE='$(STATE)' deploy/dev/cluster stop
 
-lint:
-	@tests/lint/all
+lint: export LINT_CFLAGS = $(ALL_CFLAGS)
+lint: $(GENERATED)
+	@tests/lint/all $(CHECK)
 format:
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
 
