@@ -17,6 +17,6 @@
 #undef vsprintf
 
 #pragma GCC poison strcpy strcat strncpy strncat sprintf vsprintf gets atoi atol atoll strtok
-#pragma GCC poison rand srand system tmpnam mktemp usleep asctime ctime gmtime localtime
+#pragma GCC poison rand srand system sleep tmpnam mktemp usleep asctime ctime gmtime localtime
 
 #endif
