@@ -98,7 +98,7 @@ $(LIBCOMMON): $(COMMON_OBJ)
 $(LIBSUPPORT): $(SUPPORT_SRC:%.c=$(BUILD)/%.o) $(GEN)/migrations.o
 	@rm -f $@
 	ar rcs $@ $^
-$(EXE_LIBS): $(BUILD)/lib%.a: $$(patsubst %.c,$(BUILD)/%.o,$$(call EXE_SRC,%))
+$(EXE_LIBS): $(BUILD)/lib%.a: $$(addprefix $(BUILD)/,$$(addsuffix .o,$$(basename $$(call EXE_SRC,$$*))))
 	@rm -f $@
 	ar rcs $@ $^
 
