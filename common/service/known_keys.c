@@ -5,5 +5,15 @@
 #include "service/service.h"
 
 const char *const service_known_keys[] = {
+    /* worker-cleanup */
+    "CLEANUP_WEBHOOK_EVENT_AGE",
+    "CLEANUP_WEBHOOK_DELIVERY_AGE",
+    "CLEANUP_NOTIFICATION_AGE",
+    "CLEANUP_EVENT_AGE",
+    "CLEANUP_SLOT_AGE",
+    "CLEANUP_DAEMON_AGE",
+    "CLEANUP_RUN_AGE",
+    "CLEANUP_PARTITION_DAYS",
+    "CLEANUP_BATCH",
     NULL,
 };

@@ -107,7 +107,7 @@ LANGUAGE sql SECURITY DEFINER AS $$
     SELECT count(*) FROM gone
 $$;
 
--- Process starts that ended, cleanly or not, and whose locks nobody holds any more.
+-- Process starts that ended, cleanly or not. A lock whose daemon has no row is stale like any other.
 CREATE FUNCTION forget_daemons(age interval, batch int) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER AS $$
     WITH gone AS (

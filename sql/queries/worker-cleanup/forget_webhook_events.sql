@@ -1,0 +1,3 @@
+-- Deletes at most $2 rows of processed_webhook_events that are older than $1 ms, and tells how
+-- many went. Rows that somebody works on are passed over.
+SELECT forget_webhook_events($1::bigint * interval '1 ms', $2::int) AS gone
