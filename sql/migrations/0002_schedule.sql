@@ -375,5 +375,4 @@ GRANT SELECT, INSERT, UPDATE ON job, job_schedule, schedule_zone TO tocsin_sched
 GRANT SELECT, INSERT, UPDATE ON schedule_slot, schedule_preview, job_run, job_run_dependency TO tocsin_scheduler;
 GRANT SELECT ON feature_flag TO tocsin_scheduler;
 GRANT USAGE ON SEQUENCE fence_seq TO tocsin_scheduler;
-GRANT SELECT, DELETE ON schedule_slot TO tocsin_worker_cleanup;
 GRANT SELECT ON job_schedule TO tocsin_probe, tocsin_gateway;

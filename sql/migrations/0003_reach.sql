@@ -483,5 +483,3 @@ GRANT SELECT, INSERT, UPDATE ON attempt TO tocsin_worker_escalation;
 GRANT SELECT, INSERT, UPDATE ON circuit TO tocsin_worker_calendar, tocsin_worker_escalation;
 GRANT INSERT ON webhook_delivery_log TO tocsin_worker_escalation;
 GRANT SELECT ON incident, notification, circuit TO tocsin_probe;
-GRANT SELECT, DELETE ON incident, notification, notification_transition, attempt,
-    processed_webhook_events, webhook_delivery_log TO tocsin_worker_cleanup;

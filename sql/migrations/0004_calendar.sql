@@ -504,4 +504,3 @@ GRANT SELECT ON users, contact_method, org TO tocsin_worker_calendar;
 GRANT SELECT, UPDATE ON calendar_credentials TO tocsin_worker_calendar;
 GRANT SELECT, INSERT, UPDATE ON calendar_event TO tocsin_worker_calendar;
 GRANT SELECT ON calendar_event TO tocsin_worker_escalation;
-GRANT SELECT (id, ends_at), DELETE ON calendar_event TO tocsin_worker_cleanup;
