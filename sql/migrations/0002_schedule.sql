@@ -125,15 +125,15 @@ DECLARE
     queues text[];
 BEGIN
     SELECT array_agg(CASE
+            WHEN w.slot IS NOT NULL AND EXISTS (
+                SELECT FROM schedule_slot l
+                WHERE l.schedule_id = s.id AND l.slot = w.slot AND l.outcome = 'fired') THEN 'duplicate'
             WHEN s.flag IS NOT NULL AND EXISTS (
                 SELECT FROM feature_flag f WHERE f.name = s.flag AND NOT f.enabled) THEN 'flag'
             WHEN s.overlap = 'forbid' AND (w.nth > 1
                 OR EXISTS (SELECT FROM job_run r WHERE r.schedule_key = s.key AND r.slot IS NOT NULL)
                 OR EXISTS (SELECT FROM job_run r WHERE r.schedule_key = s.key AND r.slot IS NULL))
                 THEN 'overlap'
-            WHEN w.slot IS NOT NULL AND EXISTS (
-                SELECT FROM schedule_slot l
-                WHERE l.schedule_id = s.id AND l.slot = w.slot AND l.outcome = 'fired') THEN 'duplicate'
         END ORDER BY w.n)
     INTO held
     FROM (
@@ -368,6 +368,95 @@ BEGIN
         )
         SELECT array_agg(g.id), array_agg(false) INTO ended, good FROM gone g WHERE g.has_dependents;
     END LOOP;
+END
+$$;
+
+-- What the definitions of a file would change, and what they change: new, changed, back, retired.
+-- `waits`: a slot of the schedule is due under its old definition; it is fired first, and the change
+-- comes with the next synchronisation. Jobs come as rows of `job`, schedules as rows of
+-- `job_schedule`, both without their state.
+CREATE FUNCTION schedule_diff(jobs jsonb, schedules jsonb)
+RETURNS TABLE (kind text, key text, change text, detail text)
+LANGUAGE sql STABLE AS $$
+    WITH pair AS (
+        SELECT 'job' AS kind, coalesce(f.value ->> 'key', j.key) AS key, f.value AS new,
+            to_jsonb(j) - 'retired_at' AS old, j.retired_at IS NOT NULL AS was_retired, false AS due
+        FROM jsonb_array_elements(jobs) AS f FULL JOIN job j ON j.key = f.value ->> 'key'
+        UNION ALL
+        SELECT 'schedule', coalesce(f.value ->> 'key', s.key), f.value -> 'definition', s.definition,
+            s.retired_at IS NOT NULL, s.enabled AND s.next_run_at <= now()
+        FROM jsonb_array_elements(schedules) AS f FULL JOIN job_schedule s ON s.key = f.value ->> 'key'
+    ), told AS (
+        SELECT p.kind, p.key, p.due, p.new, p.old, CASE
+                WHEN p.old IS NULL THEN 'new'
+                WHEN p.new IS NULL AND NOT p.was_retired THEN 'retired'
+                WHEN p.new IS NOT NULL AND p.was_retired THEN 'back'
+                WHEN p.new <> p.old THEN 'changed' END AS change
+        FROM pair p
+    )
+    SELECT t.kind, t.key, CASE WHEN t.due THEN 'waits' ELSE t.change END,
+        CASE WHEN t.new IS NOT NULL AND t.old IS NOT NULL THEN (
+            SELECT string_agg(format('%s: %s → %s', k, coalesce((t.old -> k)::text, 'none'),
+                coalesce((t.new -> k)::text, 'none')), '; ' ORDER BY k)
+            FROM jsonb_object_keys(t.old || t.new) AS k
+            WHERE t.old -> k IS DISTINCT FROM t.new -> k) END
+    FROM told t
+    WHERE t.change IS NOT NULL
+    ORDER BY t.kind, t.key
+$$;
+
+-- Puts the definitions of a file in force, under a lock that one process holds at a time. New
+-- schedules are disabled; what the file no longer has is retired; an edit keeps `enabled`, and the
+-- accounts go on from now(), so that it neither fires nor loses a slot.
+CREATE FUNCTION schedule_sync(jobs jsonb, schedules jsonb)
+RETURNS TABLE (kind text, key text, change text, detail text)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('tocsin'), hashtext('schedule_sync'));
+    RETURN QUERY SELECT d.kind, d.key, d.change, d.detail FROM schedule_diff(jobs, schedules) AS d;
+
+    INSERT INTO job AS j (key, handler, queue, group_name, depends_on, on_dependency_failure, payload, priority,
+        max_attempts, backoff_ms, timeout_ms, overlap)
+    SELECT f.key, f.handler, f.queue, f.group_name, f.depends_on, f.on_dependency_failure, f.payload, f.priority,
+        f.max_attempts, f.backoff_ms, f.timeout_ms, f.overlap
+    FROM jsonb_populate_recordset(NULL::job, jobs) AS f
+    ON CONFLICT (key) DO UPDATE
+    SET handler = excluded.handler, queue = excluded.queue, group_name = excluded.group_name,
+        depends_on = excluded.depends_on, on_dependency_failure = excluded.on_dependency_failure,
+        payload = excluded.payload, priority = excluded.priority, max_attempts = excluded.max_attempts,
+        backoff_ms = excluded.backoff_ms, timeout_ms = excluded.timeout_ms, overlap = excluded.overlap,
+        retired_at = NULL
+    WHERE to_jsonb(j) IS DISTINCT FROM to_jsonb(excluded);
+    UPDATE job j SET retired_at = now()
+    WHERE j.retired_at IS NULL
+        AND NOT EXISTS (SELECT FROM jsonb_array_elements(jobs) AS f WHERE f.value ->> 'key' = j.key);
+
+    WITH changed AS (
+        INSERT INTO job_schedule AS s (key, definition, target_kind, target, flag, overlap, stagger_ms, max_batch,
+            grace_ms)
+        SELECT f.key, f.definition, f.target_kind, f.target, f.flag, f.overlap, f.stagger_ms, f.max_batch, f.grace_ms
+        FROM jsonb_populate_recordset(NULL::job_schedule, schedules) AS f
+        ON CONFLICT (key) DO UPDATE
+        SET definition = excluded.definition, target_kind = excluded.target_kind, target = excluded.target,
+            flag = excluded.flag, overlap = excluded.overlap, stagger_ms = excluded.stagger_ms,
+            max_batch = excluded.max_batch, grace_ms = excluded.grace_ms, revision = s.revision + 1,
+            accounted_until = CASE WHEN s.enabled THEN greatest(s.accounted_until, now()) ELSE s.accounted_until END,
+            awaits_next = s.enabled, next_slot = NULL, next_run_at = NULL, fault = NULL, retired_at = NULL,
+            locked_at = NULL, locked_by = NULL, fence = NULL
+        WHERE (s.definition <> excluded.definition OR s.retired_at IS NOT NULL OR s.fault IS NOT NULL)
+            AND NOT (s.enabled AND s.next_run_at <= now())
+        RETURNING s.id, s.revision
+    )
+    INSERT INTO schedule_preview AS v (schedule_id, revision)
+    SELECT c.id, c.revision FROM changed c
+    ON CONFLICT (schedule_id) DO UPDATE
+    SET revision = excluded.revision, slots = '{}', run_at = '{}', moved = '{}', low_at = NULL, wanted = true;
+
+    UPDATE job_schedule s SET enabled = false, retired_at = now()
+    WHERE s.retired_at IS NULL AND NOT (s.enabled AND s.next_run_at <= now())
+        AND NOT EXISTS (SELECT FROM jsonb_array_elements(schedules) AS f WHERE f.value ->> 'key' = s.key);
+    PERFORM pg_notify('tocsin_scheduler', '');
 END
 $$;
 

@@ -1,0 +1,43 @@
+-- Claims up to $2 schedules for daemon $1 that are due, or have no next run (they are repaired), and
+-- tells when the next one falls due: always at least one row, with a NULL id when nothing was
+-- claimed. A lock is taken over from a daemon that is dead, or after 30 s: a claim is held for
+-- milliseconds. wait_ms is NULL when nothing is to come; 0 when more is due than was claimed.
+WITH due AS (
+    SELECT s.id
+    FROM job_schedule s
+    WHERE s.enabled AND s.next_run_at <= now()
+        AND (s.locked_by IS NULL OR s.locked_at < now() - interval '30 seconds' OR daemon_is_dead(s.locked_by))
+    ORDER BY s.next_run_at
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED
+), missing AS (
+    SELECT s.id
+    FROM job_schedule s
+    WHERE s.enabled AND s.next_run_at IS NULL
+        AND (s.locked_by IS NULL OR s.locked_at < now() - interval '30 seconds' OR daemon_is_dead(s.locked_by))
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED
+), claimed AS (
+    UPDATE job_schedule s
+    SET locked_at = now(), locked_by = $1, fence = nextval('fence_seq'),
+        rescues = s.rescues + CASE WHEN s.locked_by IS NULL THEN 0 ELSE 1 END
+    WHERE s.id = ANY (ARRAY(SELECT due.id FROM due UNION ALL SELECT missing.id FROM missing))
+    RETURNING s.id, s.key, s.definition, s.revision, s.fence, s.next_run_at, s.accounted_until, s.awaits_next,
+        s.grace_ms, s.rescues
+), ahead AS (
+    SELECT
+        CASE WHEN (SELECT count(*) FROM due) >= $2 OR (SELECT count(*) FROM missing) >= $2 THEN 0
+        ELSE (
+            SELECT ceil(extract(epoch FROM s.next_run_at - now()) * 1000)
+            FROM job_schedule s
+            WHERE s.enabled AND s.next_run_at > now() AND s.next_run_at < 'infinity'
+            ORDER BY s.next_run_at
+            LIMIT 1) END AS wait_ms,
+        EXISTS (SELECT FROM schedule_preview v WHERE v.wanted) AS previews_wanted,
+        floor(extract(epoch FROM now()) * 1000)::bigint AS now_ms
+)
+SELECT c.id, c.key, c.definition, c.revision, c.fence, c.next_run_at AS claimed, c.awaits_next, c.grace_ms,
+    c.rescues, floor(extract(epoch FROM c.accounted_until))::bigint AS accounted_s,
+    a.now_ms, a.wait_ms::bigint AS wait_ms, a.previews_wanted
+FROM ahead a LEFT JOIN claimed c ON true
+ORDER BY c.next_run_at, c.id
