@@ -317,15 +317,16 @@ $$;
 
 -- The end of runs that others wait for. Each of those waits for one less, or is cancelled with all
 -- that waits for it, as its job says. The statement that finishes runs calls it for those with
--- has_dependents.
-CREATE FUNCTION job_run_settle_dependents(run_ids bigint[], succeeded boolean[]) RETURNS void
+-- has_dependents. How many runs it lets go.
+CREATE FUNCTION job_run_settle_dependents(run_ids bigint[], succeeded boolean[]) RETURNS int
 LANGUAGE plpgsql STRICT SECURITY DEFINER AS $$
 #variable_conflict use_column
 DECLARE
     ended bigint[] := run_ids;
     good boolean[] := succeeded;
     waiting bigint[];
-    hints int;
+    let_go int := 0;
+    more int;
     doomed bigint[];
 BEGIN
     WHILE cardinality(ended) > 0 LOOP
@@ -349,8 +350,9 @@ BEGIN
             WHERE r.id = g.run_id AND NOT r.id = ANY (coalesce(doomed, '{}'))
             RETURNING r.queue, r.waits_for
         )
-        SELECT count(pg_notify('tocsin_' || q.queue, '')) INTO hints
-        FROM (SELECT DISTINCT let.queue FROM let WHERE let.waits_for = 0) AS q;
+        SELECT coalesce(sum(q.runs), 0), count(pg_notify('tocsin_' || q.queue, '')) INTO more
+        FROM (SELECT let.queue, count(*) AS runs FROM let WHERE let.waits_for = 0 GROUP BY let.queue) AS q;
+        let_go := let_go + more;
 
         DELETE FROM job_run_dependency d WHERE d.run_id = ANY (doomed);
         WITH gone AS (
@@ -368,6 +370,7 @@ BEGIN
         )
         SELECT array_agg(g.id), array_agg(false) INTO ended, good FROM gone g WHERE g.has_dependents;
     END LOOP;
+    RETURN let_go;
 END
 $$;
 

@@ -21,13 +21,14 @@ WITH mine AS (
     WHERE r.id = mine.id AND NOT mine.again
     RETURNING r.id, r.org_id, r.queue, r.priority, r.run_at, r.handler, r.job_key, r.payload,
         r.trigger, r.schedule_key, r.slot, r.attempt, r.max_attempts, r.backoff_ms, r.timeout_ms,
-        r.rescues, r.created_at, r.locked_at, r.locked_by
+        r.rescues, r.created_at, r.locked_at, r.locked_by, r.has_dependents, r.exclusive
 ), quarantined AS (
     INSERT INTO job_run_quarantine (id, org_id, queue, priority, run_at, handler, job_key, payload,
         trigger, schedule_key, slot, attempt, max_attempts, backoff_ms, timeout_ms, rescues,
-        waits_for, failure, created_at, reason, quarantined_at)
+        waits_for, has_dependents, exclusive, failure, created_at, reason, quarantined_at)
     SELECT id, org_id, queue, priority, run_at, handler, job_key, payload, trigger, schedule_key,
-        slot, attempt, max_attempts, backoff_ms, timeout_ms, rescues, 0, $4::jsonb, created_at,
+        slot, attempt, max_attempts, backoff_ms, timeout_ms, rescues, 0, false, exclusive, $4::jsonb,
+        created_at,
         CASE WHEN $5::boolean THEN 'final failure' ELSE 'last attempt failed' END, now()
     FROM gone
     WHERE $4::jsonb IS NOT NULL
@@ -39,7 +40,12 @@ WITH mine AS (
         slot, attempt, 'succeeded', $7::jsonb, locked_by, created_at, locked_at, now()
     FROM gone
     WHERE $4::jsonb IS NULL
+), settled AS (
+    SELECT job_run_settle_dependents(ARRAY[g.id], ARRAY[$4::jsonb IS NULL]) AS let_go
+    FROM gone g
+    WHERE g.has_dependents
 )
 SELECT mine.again, ceil(extract(epoch FROM retried.run_at - now()) * 1000)::bigint AS retry_in_ms
 FROM mine
 LEFT JOIN retried USING (id)
+WHERE (SELECT count(*) FROM settled) >= 0

@@ -5,10 +5,17 @@ WITH finished AS (
     USING unnest($1::bigint[], $2::bigint[]) AS mine (id, fence)
     WHERE r.id = mine.id AND r.fence = mine.fence AND r.locked_by = $3
     RETURNING r.id, r.org_id, r.queue, r.priority, r.run_at, r.handler, r.job_key, r.payload,
-        r.trigger, r.schedule_key, r.slot, r.attempt, r.locked_by, r.created_at, r.locked_at
+        r.trigger, r.schedule_key, r.slot, r.attempt, r.locked_by, r.created_at, r.locked_at,
+        r.has_dependents
+), settled AS (
+    SELECT job_run_settle_dependents(array_agg(f.id), array_agg(true)) AS let_go
+    FROM finished f
+    WHERE f.has_dependents
+    HAVING count(*) > 0
 )
 INSERT INTO job_run_done (id, org_id, queue, priority, run_at, handler, job_key, payload, trigger,
     schedule_key, slot, attempt, outcome, daemon_id, created_at, started_at, finished_at)
 SELECT id, org_id, queue, priority, run_at, handler, job_key, payload, trigger, schedule_key, slot,
     attempt, 'succeeded', locked_by, created_at, locked_at, now()
 FROM finished
+WHERE (SELECT count(*) FROM settled) >= 0

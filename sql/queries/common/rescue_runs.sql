@@ -32,15 +32,22 @@ WITH head AS (
     WHERE r.id = stale.id AND stale.rescues >= 3
     RETURNING r.id, r.org_id, r.queue, r.priority, r.run_at, r.handler, r.job_key, r.payload,
         r.trigger, r.schedule_key, r.slot, r.attempt, r.max_attempts, r.backoff_ms, r.timeout_ms,
-        stale.rescues, r.failure, r.created_at
+        stale.rescues, r.failure, r.created_at, r.has_dependents, r.exclusive
 ), quarantined AS (
     INSERT INTO job_run_quarantine (id, org_id, queue, priority, run_at, handler, job_key, payload,
         trigger, schedule_key, slot, attempt, max_attempts, backoff_ms, timeout_ms, rescues,
-        waits_for, failure, created_at, reason, quarantined_at)
+        waits_for, has_dependents, exclusive, failure, created_at, reason, quarantined_at)
     SELECT id, org_id, queue, priority, run_at, handler, job_key, payload, trigger, schedule_key,
-        slot, attempt, max_attempts, backoff_ms, timeout_ms, rescues, 0, failure, created_at,
+        slot, attempt, max_attempts, backoff_ms, timeout_ms, rescues, 0, false, exclusive, failure,
+        created_at,
         'rescued three times', now()
     FROM gone
     RETURNING id
+), settled AS (
+    SELECT job_run_settle_dependents(array_agg(g.id), array_agg(false)) AS let_go
+    FROM gone g
+    WHERE g.has_dependents
+    HAVING count(*) > 0
 )
 SELECT (SELECT count(*) FROM freed) AS freed, (SELECT count(*) FROM quarantined) AS quarantined
+WHERE (SELECT count(*) FROM settled) >= 0
