@@ -68,7 +68,7 @@ SELECT (SELECT in_ms FROM coming) AS next_in_ms,
     local_time_text(i.starts_at, u.time_zone) AS starts_local,
     floor(extract(epoch FROM t.useless_after - now()))::bigint AS useful_s,
     floor(extract(epoch FROM now() - t.due_at) * 1000)::bigint AS lateness_ms,
-    extract(epoch FROM t.unsettled_since)::bigint AS unsettled_since_s,
+    ceil(extract(epoch FROM now() - t.unsettled_since))::bigint AS unsettled_for_s,
     CASE WHEN t.verdict = 'settle' THEN (
         SELECT string_agg(a.provider_id, ' ') FROM notification AS n JOIN attempt AS a ON a.notification_id = n.id
         WHERE n.contact_method_id = t.contact_method_id AND a.provider_id IS NOT NULL

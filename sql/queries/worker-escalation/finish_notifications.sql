@@ -58,7 +58,7 @@ WITH given AS MATERIALIZED (
         unsettled_since = CASE
             WHEN d.state <> 'sending' THEN NULL
             WHEN d.outcome = 'ambiguous' THEN coalesce(n.unsettled_since, a.started_at)
-            WHEN d.outcome = 'released' THEN n.unsettled_since END,
+            WHEN d.outcome IN ('released', 'diverted') THEN n.unsettled_since END,
         provider_id = coalesce(d.provider_id, n.provider_id),
         sent_at = CASE WHEN d.state = 'accepted' THEN now() END,
         poll_at = CASE WHEN d.state = 'accepted' AND d.poll_ms >= 0 THEN now() + d.poll_ms * interval '1 millisecond' END,

@@ -1,0 +1,131 @@
+/*
+ * SMS and WhatsApp: POST and GET of /2010-04-01/Accounts/{AccountSid}/Messages.json.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "worker-escalation/twilio.h"
+
+/* The bounds of ValidityPeriod, in seconds; below the lower one little is delivered at all. */
+#define VALIDITY_MIN_S 10
+#define VALIDITY_MAX_S 36000
+
+static const char *missing_account(const struct reach_config *config)
+{
+    if (!config->twilio_account_sid || !config->twilio_auth_token)
+        return "TWILIO_ACCOUNT_SID is not set";
+    return NULL;
+}
+
+static const char *missing_sms(const struct reach_config *config)
+{
+    return config->twilio_from ? missing_account(config) : "TWILIO_FROM is not set";
+}
+
+static const char *missing_whatsapp(const struct reach_config *config)
+{
+    return config->twilio_whatsapp_from ? missing_account(config)
+                                        : "TWILIO_WHATSAPP_FROM is not set";
+}
+
+static void add_number(struct channel_request *r, const char *name, const char *prefix,
+    const char *number, struct buf *into)
+{
+    buf_reset(into);
+    buf_addf(into, "%s%s", prefix, number);
+    channel_request_form(r, name, buf_str(into));
+}
+
+static int build(const struct reach_config *config, const struct message *m, const char *prefix,
+    const char *from, struct channel_request *r)
+{
+    struct buf value = BUF_INIT(2 * MESSAGE_TEXT_MAX);
+    int64_t validity = m->useful_s;
+    int err;
+
+    if (!twilio_is_e164(m->address))
+        return ERR_INVALID;
+    if (validity < VALIDITY_MIN_S)
+        validity = VALIDITY_MIN_S;
+    if (validity > VALIDITY_MAX_S)
+        validity = VALIDITY_MAX_S;
+    twilio_request(config, "Messages", NULL, r);
+    add_number(r, "To", prefix, m->address, &value);
+    add_number(r, "From", prefix, from, &value);
+    buf_reset(&value);
+    message_text(m, MESSAGE_WRITTEN, &value);
+    channel_request_form(r, "Body", buf_str(&value));
+    buf_reset(&value);
+    buf_addf(&value, "%" PRId64, validity);
+    channel_request_form(r, "ValidityPeriod", buf_str(&value));
+    buf_reset(&value);
+    twilio_callback(config, "message", m, &value);
+    if (value.len > 0)
+        channel_request_form(r, "StatusCallback", buf_str(&value));
+    err = buf_err(&value);
+    buf_release(&value);
+    return err;
+}
+
+static int build_ask(const struct reach_config *config, const struct message *m,
+    const char *prefix, const char *from, struct channel_request *r)
+{
+    twilio_request(config, "Messages", NULL, r);
+    r->http.method = "GET";
+    buf_add_str(&r->url, "?PageSize=50&To=");
+    buf_add_percent(&r->url, prefix);
+    buf_add_percent(&r->url, m->address);
+    buf_add_str(&r->url, "&From=");
+    buf_add_percent(&r->url, prefix);
+    buf_add_percent(&r->url, from);
+    return 0;
+}
+
+static int build_sms(
+    const struct reach_config *config, const struct message *m, struct channel_request *r)
+{
+    return build(config, m, "", config->twilio_from, r);
+}
+
+static int build_ask_sms(
+    const struct reach_config *config, const struct message *m, struct channel_request *r)
+{
+    return build_ask(config, m, "", config->twilio_from, r);
+}
+
+static int build_whatsapp(
+    const struct reach_config *config, const struct message *m, struct channel_request *r)
+{
+    return build(config, m, "whatsapp:", config->twilio_whatsapp_from, r);
+}
+
+static int build_ask_whatsapp(
+    const struct reach_config *config, const struct message *m, struct channel_request *r)
+{
+    return build_ask(config, m, "whatsapp:", config->twilio_whatsapp_from, r);
+}
+
+static void judge_ask(
+    const struct message *m, const struct http_response *response, struct outcome *out)
+{
+    twilio_judge_list(m, response, "messages", out);
+}
+
+const struct channel channel_twilio_sms = {
+    .name = "twilio_sms",
+    .missing = missing_sms,
+    .build = build_sms,
+    .judge = twilio_judge,
+    .build_ask = build_ask_sms,
+    .judge_ask = judge_ask,
+};
+
+const struct channel channel_twilio_whatsapp = {
+    .name = "twilio_whatsapp",
+    .missing = missing_whatsapp,
+    .build = build_whatsapp,
+    .judge = twilio_judge,
+    .build_ask = build_ask_whatsapp,
+    .judge_ask = judge_ask,
+};

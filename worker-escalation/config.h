@@ -1,0 +1,33 @@
+/*
+ * The configuration of worker-escalation: which providers it may use, and how hard.
+ */
+#ifndef TOCSIN_WORKER_ESCALATION_CONFIG_H
+#define TOCSIN_WORKER_ESCALATION_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/config.h"
+
+struct reach_config {
+    char *twilio_url;
+    char *twilio_account_sid;
+    char *twilio_auth_token;
+    char *twilio_from;
+    char *twilio_whatsapp_from;
+    char *public_url;
+    char *webhook_secret;
+    bool webhook_allow_private;
+    bool http_job_allow_private;
+    int64_t max_in_flight;
+    int64_t send_timeout_ms;
+};
+
+extern const struct config_key reach_config_keys[];
+extern const size_t reach_config_n_keys;
+
+/* What single keys cannot say: names that must be set together. One line a fault. */
+void reach_config_check(const void *config, struct buf *faults);
+
+#endif

@@ -1,0 +1,209 @@
+#include "worker-escalation/twilio.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/json_read.h"
+#include "worker-escalation/twilio_error.h"
+
+#define ANSWER_MAX ((size_t)1 << 20)
+/* Two clocks, ours and Twilio's, and the way between them. */
+#define CREATED_TOLERANCE_S 5
+
+bool twilio_is_e164(const char *number)
+{
+    size_t digits;
+
+    if (!number || number[0] != '+' || number[1] == '0')
+        return false;
+    digits = strspn(number + 1, "0123456789");
+    return digits >= 2 && digits <= 15 && number[1 + digits] == '\0';
+}
+
+void twilio_request(const struct reach_config *config, const char *collection, const char *sid,
+    struct channel_request *r)
+{
+    buf_addf(&r->url, "%s/2010-04-01/Accounts/", config->twilio_url);
+    buf_add_percent(&r->url, config->twilio_account_sid);
+    buf_addf(&r->url, "/%s", collection);
+    if (sid) {
+        buf_add_char(&r->url, '/');
+        buf_add_percent(&r->url, sid);
+    }
+    buf_add_str(&r->url, ".json");
+    r->http.method = "POST";
+    r->http.user = config->twilio_account_sid;
+    r->http.password = config->twilio_auth_token;
+    r->http.allow_private = true; /* the base address is the operator's own */
+    channel_request_header(r, "Content-Type: application/x-www-form-urlencoded");
+    channel_request_header(r, "Accept: application/json");
+}
+
+void twilio_callback(const struct reach_config *config, const char *what, const struct message *m,
+    struct buf *out)
+{
+    if (config->public_url)
+        buf_addf(out, "%s/hooks/twilio/%s?attempt=%" PRId64, config->public_url, what, m->attempt_id);
+}
+
+/* Letters and digits alone, and short enough to be kept. */
+static bool take_sid(const char *sid, struct outcome *out)
+{
+    size_t len = sid ? strlen(sid) : 0;
+
+    if (len == 0 || len >= sizeof out->provider_id)
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        bool letter = (sid[i] >= 'A' && sid[i] <= 'Z') || (sid[i] >= 'a' && sid[i] <= 'z');
+        if (!letter && !(sid[i] >= '0' && sid[i] <= '9'))
+            return false;
+    }
+    memcpy(out->provider_id, sid, len + 1);
+    return true;
+}
+
+/* What an unknown code comes to. RFC 9110, 15.5. */
+static enum twilio_blame blame_by_status(int status)
+{
+    return status == 401 || status == 403 || status == 404 || status < 400 ? TWILIO_ACCOUNT
+                                                                           : TWILIO_REQUEST;
+}
+
+void twilio_judge_code(int code, int status, const char *message, struct outcome *out)
+{
+    const struct twilio_error *known = twilio_error_find(code);
+    enum twilio_blame blame = known ? known->blame : blame_by_status(status);
+
+    failure_set(&out->failure, ERR_PROTOCOL, "Twilio %d: %s", code,
+        known ? known->meaning : (message ? message : "no reason given"));
+    out->failure.http_status = status;
+    switch (blame) {
+    case TWILIO_PASSING:
+        out->kind = OUTCOME_PASSING;
+        break;
+    case TWILIO_CONTACT:
+        out->kind = OUTCOME_FINAL;
+        out->contact_dead = true;
+        break;
+    case TWILIO_ACCOUNT:
+        out->kind = OUTCOME_FINAL;
+        out->provider_failed = true;
+        break;
+    case TWILIO_REQUEST:
+        out->kind = OUTCOME_FINAL;
+        break;
+    }
+    out->failure.final = out->kind == OUTCOME_FINAL;
+}
+
+static void set_unknown(struct outcome *out, const char *why)
+{
+    failure_set(&out->failure, ERR_PROTOCOL, "Twilio: %s", why);
+    out->failure.ambiguous = true;
+    out->failure.http_status = out->http_status;
+    out->provider_failed = true;
+    out->kind = OUTCOME_AMBIGUOUS;
+}
+
+/* A resource that exists, by its status: some are refused in the answer to their creation. */
+static void judge_resource(const json_t *item, struct outcome *out)
+{
+    const char *status = json_read_str(item, "status");
+
+    if (!take_sid(json_read_str(item, "sid"), out)) {
+        set_unknown(out, "answered without a sid");
+        return;
+    }
+    if (status && (strcmp(status, "failed") == 0 || strcmp(status, "undelivered") == 0)) {
+        twilio_judge_code((int)json_read_int(item, "error_code", 0), 400,
+            json_read_str(item, "error_message"), out);
+        return;
+    }
+    out->kind = OUTCOME_ACCEPTED;
+    out->poll_ms = TWILIO_POLL_MS;
+}
+
+void twilio_judge(const struct http_response *response, struct outcome *out)
+{
+    _cleanup_(json_decrefp) json_t *answer = NULL;
+    int err;
+
+    if (outcome_judge_http(response, "Twilio", out))
+        return;
+    err = json_read(response->body, response->body_len, ANSWER_MAX, NULL, &answer);
+    if (response->status >= 200 && response->status < 300) {
+        if (err)
+            set_unknown(out, "answered what is no JSON");
+        else
+            judge_resource(answer, out);
+        return;
+    }
+    twilio_judge_code(err ? 0 : (int)json_read_int(answer, "code", 0), (int)response->status,
+        err ? NULL : json_read_str(answer, "message"), out);
+}
+
+/* RFC 2822, as in "Fri, 24 May 2019 17:44:50 +0000"; -1 when it is none. */
+static int64_t parse_date(const char *text)
+{
+    struct tm tm = {0};
+    const char *end = text ? strptime(text, "%a, %d %b %Y %H:%M:%S", &tm) : NULL;
+
+    return end ? (int64_t)timegm(&tm) : -1;
+}
+
+static bool is_known(const char *known_ids, const char *sid)
+{
+    const char *at = known_ids ? strstr(known_ids, sid) : NULL;
+
+    return at != NULL;
+}
+
+/* Whether this resource may be what the unsettled attempt made. */
+static bool matches(const struct message *m, const json_t *item, int64_t since_s)
+{
+    const char *sid = json_read_str(item, "sid");
+    const char *body = json_read_str(item, "body");
+    const char *direction = json_read_str(item, "direction");
+    int64_t created_s = parse_date(json_read_str(item, "date_created"));
+
+    if (!sid || is_known(m->known_ids, sid))
+        return false;
+    if (direction && strncmp(direction, "outbound", strlen("outbound")) != 0)
+        return false;
+    if (created_s < since_s)
+        return false;
+    return !body || !m->title || strlen(m->title) > MESSAGE_TITLE_MAX || strstr(body, m->title);
+}
+
+void twilio_judge_list(const struct message *m, const struct http_response *response,
+    const char *items, struct outcome *out)
+{
+    _cleanup_(json_decrefp) json_t *answer = NULL;
+    const json_t *list, *item;
+    int64_t provider_now_s = parse_date(http_response_header(response, "Date"));
+    size_t i;
+
+    if (outcome_judge_http(response, "Twilio's list", out)) {
+        out->kind = OUTCOME_AMBIGUOUS;
+        return;
+    }
+    if (response->status != 200 ||
+        json_read(response->body, response->body_len, ANSWER_MAX, NULL, &answer) != 0 ||
+        !json_is_array(list = json_read_get(answer, items, NULL))) {
+        set_unknown(out, "its list cannot be read");
+        return;
+    }
+    if (provider_now_s < 0)
+        provider_now_s = clock_unix_s();
+    json_array_foreach(list, i, item)
+    {
+        if (!matches(m, item, provider_now_s - m->unsettled_for_s - CREATED_TOLERANCE_S))
+            continue;
+        judge_resource(item, out);
+        return;
+    }
+    out->kind = OUTCOME_NOT_THERE;
+}

@@ -1,0 +1,137 @@
+#include "worker-escalation/twilio_error.h"
+
+#include <stdlib.h>
+
+/* www.twilio.com/docs/api/errors, one page a code. Ascending. */
+static const struct twilio_error table[] = {
+    {10001, TWILIO_ACCOUNT, "account is not active"},
+    {10002, TWILIO_ACCOUNT, "trial account does not support this feature"},
+    {10004, TWILIO_PASSING, "too many calls at the same time"},
+    {12100, TWILIO_REQUEST, "document parse failure"},
+    {13223, TWILIO_CONTACT, "dial: invalid phone number format"},
+    {13224, TWILIO_CONTACT, "dial: Twilio does not support calling this number, or it is invalid"},
+    {13225, TWILIO_CONTACT, "dial: call blocked by Twilio"},
+    {13226, TWILIO_CONTACT, "dial: invalid country code"},
+    {13227, TWILIO_ACCOUNT, "dial: no international authorization"},
+    {14107, TWILIO_PASSING, "message: rate limit exceeded"},
+    {20001, TWILIO_REQUEST, "unknown parameters"},
+    {20003, TWILIO_ACCOUNT, "permission denied: credentials"},
+    {20004, TWILIO_ACCOUNT, "method not allowed"},
+    {20005, TWILIO_ACCOUNT, "account not active"},
+    {20006, TWILIO_ACCOUNT, "access denied"},
+    {20008, TWILIO_ACCOUNT, "resource not accessible with test credentials"},
+    {20404, TWILIO_ACCOUNT, "not found: account or resource"},
+    {20429, TWILIO_PASSING, "too many requests"},
+    {20500, TWILIO_PASSING, "internal server error"},
+    {20503, TWILIO_PASSING, "service unavailable"},
+    {21201, TWILIO_REQUEST, "no 'To' number specified"},
+    {21202, TWILIO_CONTACT, "'To' is a premium number"},
+    {21203, TWILIO_ACCOUNT, "international calling not enabled"},
+    {21205, TWILIO_REQUEST, "invalid URL"},
+    {21210, TWILIO_ACCOUNT, "'From' number not verified"},
+    {21211, TWILIO_CONTACT, "invalid 'To' number"},
+    {21212, TWILIO_ACCOUNT, "invalid 'From' number"},
+    {21213, TWILIO_ACCOUNT, "'From' number is required"},
+    {21214, TWILIO_CONTACT, "'To' number cannot be reached"},
+    {21215, TWILIO_ACCOUNT, "account not authorized to call this region"},
+    {21216, TWILIO_CONTACT, "account not allowed to call this number"},
+    {21217, TWILIO_CONTACT, "phone number does not appear to be valid"},
+    {21218, TWILIO_REQUEST, "invalid application"},
+    {21219, TWILIO_CONTACT, "'To' number not verified (trial account)"},
+    {21220, TWILIO_REQUEST, "invalid call state"},
+    {21264, TWILIO_ACCOUNT, "'From' is not a number of this account"},
+    {21265, TWILIO_CONTACT, "'To' is a short code"},
+    {21266, TWILIO_REQUEST, "'To' and 'From' are the same"},
+    {21267, TWILIO_ACCOUNT, "alphanumeric sender on a trial account"},
+    {21268, TWILIO_CONTACT, "'To' is a premium or information service number"},
+    {21401, TWILIO_CONTACT, "invalid phone number"},
+    {21407, TWILIO_CONTACT, "phone number type not supported for messages"},
+    {21408, TWILIO_ACCOUNT, "permission to send to this region not enabled"},
+    {21421, TWILIO_CONTACT, "phone number is invalid"},
+    {21601, TWILIO_ACCOUNT, "'From' is not capable of messages"},
+    {21602, TWILIO_REQUEST, "message body is required"},
+    {21603, TWILIO_ACCOUNT, "'From' is required"},
+    {21604, TWILIO_REQUEST, "'To' is required"},
+    {21605, TWILIO_REQUEST, "message body is too long"},
+    {21606, TWILIO_ACCOUNT, "'From' is not a valid sender for this destination"},
+    {21607, TWILIO_ACCOUNT, "'From' is not enabled for messages"},
+    {21608, TWILIO_CONTACT, "'To' number not verified (trial account)"},
+    {21609, TWILIO_REQUEST, "invalid StatusCallback address"},
+    {21610, TWILIO_CONTACT, "the recipient sent STOP"},
+    {21611, TWILIO_PASSING, "the sender's queue is full"},
+    {21612, TWILIO_REQUEST, "this 'To' cannot be reached from this 'From'"},
+    {21614, TWILIO_CONTACT, "'To' is not a mobile number"},
+    {21616, TWILIO_REQUEST, "'From' matches several accounts"},
+    {21617, TWILIO_REQUEST, "message body exceeds 1600 characters"},
+    {21619, TWILIO_REQUEST, "a body or media is required"},
+    {21635, TWILIO_CONTACT, "'To' is a landline"},
+    {21656, TWILIO_REQUEST, "the content variables are invalid"},
+    {21659, TWILIO_ACCOUNT, "'From' is not a Twilio number"},
+    {21660, TWILIO_ACCOUNT, "'From' does not belong to this account"},
+    {21661, TWILIO_ACCOUNT, "'From' is not capable of SMS"},
+    {21703, TWILIO_ACCOUNT, "messaging service has no number"},
+    {21705, TWILIO_ACCOUNT, "messaging service is invalid"},
+    {30001, TWILIO_PASSING, "queue overflow"},
+    {30002, TWILIO_ACCOUNT, "account suspended"},
+    {30003, TWILIO_PASSING, "unreachable handset: switched off, or without signal"},
+    {30004, TWILIO_REQUEST, "message blocked"},
+    {30005, TWILIO_CONTACT, "unknown handset: the number does not exist or cannot get messages"},
+    {30006, TWILIO_CONTACT, "landline or unreachable carrier"},
+    {30007, TWILIO_REQUEST, "message filtered by the carrier"},
+    {30008, TWILIO_PASSING, "unknown error of the carrier"},
+    {30009, TWILIO_PASSING, "missing inbound segment"},
+    {30010, TWILIO_REQUEST, "message price above the ceiling"},
+    {30017, TWILIO_PASSING, "carrier network congestion"},
+    {30018, TWILIO_REQUEST, "destination carrier requires a registered sender"},
+    {30022, TWILIO_PASSING, "US A2P 10DLC: rate limit exceeded"},
+    {30023, TWILIO_PASSING, "US A2P 10DLC: daily message cap reached"},
+    {30024, TWILIO_ACCOUNT, "sender not provisioned by the carrier"},
+    {30029, TWILIO_REQUEST, "invalid content retention"},
+    {30032, TWILIO_ACCOUNT, "toll-free number has not been verified"},
+    {30034, TWILIO_ACCOUNT, "US A2P 10DLC: message from an unregistered number"},
+    {30036, TWILIO_REQUEST, "validity period expired"},
+    {30038, TWILIO_REQUEST, "one-time password traffic refused"},
+    {30044, TWILIO_REQUEST, "trial message too long"},
+    {30410, TWILIO_PASSING, "provider timed out"},
+    {30450, TWILIO_PASSING, "message delivery blocked: too many to one number"},
+    {63001, TWILIO_ACCOUNT, "channel could not authenticate"},
+    {63002, TWILIO_ACCOUNT, "channel could not find the 'From' address"},
+    {63003, TWILIO_CONTACT, "channel could not find the 'To' address"},
+    {63005, TWILIO_REQUEST, "channel did not accept the content"},
+    {63007, TWILIO_ACCOUNT, "no channel with this 'From' address"},
+    {63009, TWILIO_PASSING, "channel provider returned an error"},
+    {63010, TWILIO_PASSING, "channels: internal error of Twilio"},
+    {63012, TWILIO_PASSING, "channel provider: internal service error"},
+    {63013, TWILIO_REQUEST, "channel policy violation"},
+    {63014, TWILIO_PASSING, "blocked by a user action"},
+    {63015, TWILIO_CONTACT, "the recipient has not joined the sandbox"},
+    {63016, TWILIO_REQUEST, "outside of the window in which free text is allowed"},
+    {63017, TWILIO_PASSING, "channel rate limit exceeded"},
+    {63018, TWILIO_PASSING, "rate limit of the WhatsApp sender exceeded"},
+    {63020, TWILIO_ACCOUNT, "the business account must accept an invitation"},
+    {63021, TWILIO_REQUEST, "channel: invalid content"},
+    {63024, TWILIO_CONTACT, "invalid recipient: not on WhatsApp"},
+    {63032, TWILIO_REQUEST, "WhatsApp limited messages to this recipient"},
+    {63033, TWILIO_CONTACT, "the recipient blocked the sender"},
+    {63038, TWILIO_ACCOUNT, "daily message limit of the account reached"},
+    {63049, TWILIO_REQUEST, "Meta chose not to deliver this message"},
+};
+
+const struct twilio_error *twilio_error_table(size_t *ret_n)
+{
+    *ret_n = sizeof table / sizeof table[0];
+    return table;
+}
+
+static int by_code(const void *key, const void *row)
+{
+    int code = *(const int *)key;
+    const struct twilio_error *e = row;
+
+    return (code > e->code) - (code < e->code);
+}
+
+const struct twilio_error *twilio_error_find(int code)
+{
+    return bsearch(&code, table, sizeof table / sizeof table[0], sizeof table[0], by_code);
+}
