@@ -9,7 +9,6 @@
 
 const struct channel *const channels[] = {
     &channel_console,
-    &channel_webhook,
     &channel_twilio_sms,
     &channel_twilio_whatsapp,
     &channel_twilio_voice,
@@ -151,8 +150,8 @@ bool outcome_judge_http(const struct http_response *response, const char *what, 
     out->provider_failed = true;
     /* RFC 9110, 15: 408, 429 and 503 say that the request was not worked; any other 5xx leaves
      * that open. */
-    out->kind = status == 408 || status == 429 || status == 503 ? OUTCOME_PASSING
-                                                                : OUTCOME_AMBIGUOUS;
+    out->kind =
+        status == 408 || status == 429 || status == 503 ? OUTCOME_PASSING : OUTCOME_AMBIGUOUS;
     out->failure.ambiguous = out->kind == OUTCOME_AMBIGUOUS;
     return true;
 }

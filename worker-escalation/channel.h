@@ -64,7 +64,7 @@ void channel_request_form(struct channel_request *r, const char *name, const cha
 MUST_CHECK int channel_request_seal(struct channel_request *r);
 
 struct channel {
-    const char *name; /* of contact_method.channel; the circuit has the same name */
+    const char *name;   /* of contact_method.channel; the circuit has the same name */
     bool logs_delivery; /* each attempt gets a row of webhook_delivery_log */
     /* Why it cannot be used as configured, or NULL when it can. */
     const char *(*missing)(const struct reach_config *config);
@@ -94,6 +94,7 @@ extern const struct channel channel_twilio_whatsapp;
 extern const struct channel channel_twilio_voice;
 
 /* Judges what every HTTP provider has in common: no answer, 408, 429, 5xx. Whether that decided. */
-bool outcome_judge_http(const struct http_response *response, const char *what, struct outcome *out);
+bool outcome_judge_http(
+    const struct http_response *response, const char *what, struct outcome *out);
 
 #endif

@@ -68,8 +68,8 @@ static int build(const struct reach_config *config, const struct message *m, con
     return err;
 }
 
-static int build_ask(const struct reach_config *config, const struct message *m,
-    const char *prefix, const char *from, struct channel_request *r)
+static int build_ask(const struct reach_config *config, const struct message *m, const char *prefix,
+    const char *from, struct channel_request *r)
 {
     twilio_request(config, "Messages", NULL, r);
     r->http.method = "GET";

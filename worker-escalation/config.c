@@ -1,9 +1,12 @@
 #include "worker-escalation/config.h"
 
 #define KEY(name, kind, member, ...)                                                               \
-    {.key = (name), .type = (kind), .offset = offsetof(struct reach_config, member), __VA_ARGS__}
+    {                                                                                              \
+        .key = (name), .type = (kind), .offset = offsetof(struct reach_config, member),            \
+        __VA_ARGS__                                                                                \
+    }
 
-const struct config_key reach_config_keys[] = {
+const struct config_key reach_config_keys[REACH_CONFIG_N_KEYS] = {
     KEY("TWILIO_API_URL", CONFIG_URL, twilio_url, .fallback = "https://api.twilio.com",
         .help = "Base address of Twilio's interface, without the /2010-04-01."),
     KEY("TWILIO_ACCOUNT_SID", CONFIG_STRING, twilio_account_sid,
@@ -27,7 +30,6 @@ const struct config_key reach_config_keys[] = {
     KEY("SEND_TIMEOUT", CONFIG_DURATION, send_timeout_ms, .fallback = "10s", .min = 500,
         .max = 60000, .help = "How long a provider may take to answer."),
 };
-const size_t reach_config_n_keys = sizeof reach_config_keys / sizeof reach_config_keys[0];
 
 void reach_config_check(const void *config, struct buf *faults)
 {

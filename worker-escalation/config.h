@@ -24,8 +24,8 @@ struct reach_config {
     int64_t send_timeout_ms;
 };
 
-extern const struct config_key reach_config_keys[];
-extern const size_t reach_config_n_keys;
+#define REACH_CONFIG_N_KEYS 11
+extern const struct config_key reach_config_keys[REACH_CONFIG_N_KEYS];
 
 /* What single keys cannot say: names that must be set together. One line a fault. */
 void reach_config_check(const void *config, struct buf *faults);

@@ -44,8 +44,8 @@ struct columns {
 
 static bool columns_init(struct columns *c, size_t n)
 {
-    int64_t **ints[] = {&c->id, &c->fence, &c->http_status, &c->retry_after_ms, &c->poll_ms,
-        &c->elapsed_ms};
+    int64_t **ints[] = {
+        &c->id, &c->fence, &c->http_status, &c->retry_after_ms, &c->poll_ms, &c->elapsed_ms};
     const char ***texts[] = {&c->outcome, &c->provider_id, &c->failure, &c->url};
     bool ok = true;
 
@@ -161,8 +161,8 @@ static const char *successor_text(const char *successor)
 
 #define FIELDS(d)                                                                                  \
     F_INT("notification_id", (d)->message.notification_id),                                        \
-        F_INT("incident_id", (d)->message.incident_id),                                            \
-        F_STR("channel", (d)->message.channel), F_INT("attempt", (d)->attempt)
+        F_INT("incident_id", (d)->message.incident_id), F_STR("channel", (d)->message.channel),    \
+        F_INT("attempt", (d)->attempt)
 
 static void log_accepted(const struct delivery *d, int64_t lateness_ms)
 {

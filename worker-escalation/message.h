@@ -30,11 +30,11 @@ struct message {
     const char *owner;  /* whom the incident is about */
     const char *title;
     const char *incident_kind;
-    const char *body; /* what it says, where that was fixed beforehand */
+    const char *body;         /* what it says, where that was fixed beforehand */
     const char *starts_local; /* in the person's zone, "10:30" */
     const char *known_ids;    /* the provider's, of other attempts to this address */
     int64_t starts_in_s;
-    int64_t useful_s; /* how long it is worth delivering */
+    int64_t useful_s;        /* how long it is worth delivering */
     int64_t unsettled_for_s; /* since an attempt whose outcome is unknown; 0: none */
 };
 

@@ -1,10 +1,8 @@
 #include "worker-escalation/reach.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "io/loop.h"
@@ -84,8 +82,8 @@ static void log_ended(const struct db_result *res, int row)
 
 static void start_delivery(struct reach *r, struct claimed *claimed, int row)
 {
-    struct delivery *d = delivery_new(
-        claimed, row, r->config, r->circuits, service_daemon_id(r->service));
+    struct delivery *d =
+        delivery_new(claimed, row, r->config, r->circuits, service_daemon_id(r->service));
     int64_t *load;
 
     if (!d) {
@@ -214,8 +212,7 @@ static bool send_claim(struct reach *r)
         return false;
     db_args_init(&args);
     claim_args(r, limit, &args);
-    err = db_conn_send(
-        service_db(r->service), &SQL_claim_notifications, &args, 0, on_claimed, r);
+    err = db_conn_send(service_db(r->service), &SQL_claim_notifications, &args, 0, on_claimed, r);
     db_args_release(&args);
     if (err)
         return false;
@@ -371,18 +368,18 @@ static void tell_circuits(struct reach *r)
 
 /* --- turns -------------------------------------------------------------------------------- */
 
-/* After a lost connection: what was claimed and never learned of goes back. */
+/* After a lost connection: what was claimed and never learned of goes back, once nothing else
+ * is in hand. */
 static void release_unlearned(struct reach *r)
 {
-    _cleanup_(freep) int64_t *ids = calloc((size_t)r->in_hand + 1, sizeof *ids);
     struct db_args args;
 
-    if (!ids || r->in_hand > 0)
-        return; /* with rows in hand the rescue does it, by the attempt's deadline */
+    if (!r->unlearned || r->claiming || r->in_hand > 0)
+        return; /* under load the rescue does it, by the attempt's deadline */
     db_args_init(&args);
     db_arg_int(&args, service_daemon_id(r->service));
-    db_arg_ints(&args, ids, 0);
-    if (db_conn_send(service_db(r->service), &SQL_release_unlearned, &args, DB_RETRY, NULL, NULL) == 0)
+    if (db_conn_send(service_db(r->service), &SQL_release_unlearned, &args, DB_RETRY, NULL, NULL) ==
+        0)
         r->unlearned = false;
     db_args_release(&args);
 }
@@ -396,8 +393,7 @@ static void take_turn(void *arg)
         (void)send_report(r, false); /* it leaves with the next session */
         return;
     }
-    if (r->unlearned && !r->claiming)
-        release_unlearned(r);
+    release_unlearned(r);
     can_claim = r->claim_wanted && !r->claiming && !r->draining && r->report_max > 1 && room(r) > 0;
     reported = send_report(r, can_claim);
     if (!send_claim(r) && reported && can_claim)

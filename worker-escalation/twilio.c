@@ -42,11 +42,12 @@ void twilio_request(const struct reach_config *config, const char *collection, c
     channel_request_header(r, "Accept: application/json");
 }
 
-void twilio_callback(const struct reach_config *config, const char *what, const struct message *m,
-    struct buf *out)
+void twilio_callback(
+    const struct reach_config *config, const char *what, const struct message *m, struct buf *out)
 {
     if (config->public_url)
-        buf_addf(out, "%s/hooks/twilio/%s?attempt=%" PRId64, config->public_url, what, m->attempt_id);
+        buf_addf(
+            out, "%s/hooks/twilio/%s?attempt=%" PRId64, config->public_url, what, m->attempt_id);
 }
 
 /* Letters and digits alone, and short enough to be kept. */

@@ -17,8 +17,8 @@
 void twilio_request(const struct reach_config *config, const char *collection, const char *sid,
     struct channel_request *r);
 /* "<prefix><PUBLIC_URL>/hooks/twilio/<what>?attempt=<id>", or "" without PUBLIC_URL. */
-void twilio_callback(const struct reach_config *config, const char *what, const struct message *m,
-    struct buf *out);
+void twilio_callback(
+    const struct reach_config *config, const char *what, const struct message *m, struct buf *out);
 
 /* The answer to a creation: its sid, or what its error means. */
 void twilio_judge(const struct http_response *response, struct outcome *out);

@@ -8,10 +8,10 @@
 #include <stddef.h>
 
 enum twilio_blame {
-    TWILIO_PASSING,  /* congestion or a moment's trouble: the same request may work later */
-    TWILIO_REQUEST,  /* this request cannot work, the number is not to blame */
-    TWILIO_CONTACT,  /* this number cannot be reached this way, now or later */
-    TWILIO_ACCOUNT,  /* our account, sender or credentials: nothing works through them */
+    TWILIO_PASSING, /* congestion or a moment's trouble: the same request may work later */
+    TWILIO_REQUEST, /* this request cannot work, the number is not to blame */
+    TWILIO_CONTACT, /* this number cannot be reached this way, now or later */
+    TWILIO_ACCOUNT, /* our account, sender or credentials: nothing works through them */
 };
 
 struct twilio_error {

@@ -15,5 +15,17 @@ const char *const service_known_keys[] = {
     "CLEANUP_RUN_AGE",
     "CLEANUP_PARTITION_DAYS",
     "CLEANUP_BATCH",
+    /* worker-escalation */
+    "TWILIO_API_URL",
+    "TWILIO_ACCOUNT_SID",
+    "TWILIO_AUTH_TOKEN",
+    "TWILIO_FROM",
+    "TWILIO_WHATSAPP_FROM",
+    "PUBLIC_URL",
+    "WEBHOOK_SECRET",
+    "WEBHOOK_ALLOW_PRIVATE",
+    "HTTP_JOB_ALLOW_PRIVATE",
+    "MAX_IN_FLIGHT",
+    "SEND_TIMEOUT",
     NULL,
 };

@@ -166,6 +166,15 @@ bool circuit_table_has_news(const struct circuit_table *t)
     return false;
 }
 
+bool circuit_table_is_urgent(const struct circuit_table *t)
+{
+    for (const struct circuit *c = t->first; c; c = c->next) {
+        if (c->state != CIRCUIT_CLOSED && (c->news_succeeded || c->news_failures > 0))
+            return true;
+    }
+    return false;
+}
+
 void circuit_table_tell_args(struct circuit_table *t, int64_t daemon_id, struct db_args *args)
 {
     _cleanup_(freep) const char **names = calloc(t->n + 1, sizeof *names);

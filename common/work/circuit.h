@@ -49,6 +49,8 @@ void circuit_probe_failed(struct circuit *c, int64_t now_ms);
 /* Whether there is something to report, or calls were made since the last report that a row may
  * have to correct. */
 bool circuit_table_has_news(const struct circuit_table *t);
+/* Whether the rows should hear of it at once: a circuit opened here, or its probe has ended. */
+bool circuit_table_is_urgent(const struct circuit_table *t);
 /* Arguments of SQL_tell_circuits for every circuit that was used; what they report counts as told.
  */
 void circuit_table_tell_args(struct circuit_table *t, int64_t daemon_id, struct db_args *args);

@@ -1,9 +1,9 @@
--- After a reconnect: gives back what daemon $1 claimed without learning of it, which is what it
--- holds beyond the rows in its hands ($2). Nothing of it has left.
+-- After a reconnect, with no row in hand: gives back what daemon $1 claimed without learning of it.
+-- Nothing of it has left.
 WITH given_back AS (
     UPDATE notification AS n
     SET locked_at = NULL, locked_by = NULL, fence = NULL
-    WHERE n.pending AND n.next_attempt_at <= now() AND n.locked_by = $1::bigint AND n.id <> ALL($2::bigint[])
+    WHERE n.pending AND n.next_attempt_at <= now() AND n.locked_by = $1::bigint
     RETURNING n.id, n.attempts
 )
 UPDATE attempt AS a
