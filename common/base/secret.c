@@ -7,6 +7,9 @@
 
 #include "base/cleanup.h"
 
+/* The decoder of libsodium takes some bytes above 127 for digits, so they are refused first. */
+#define ALNUM "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+
 #define FORM        "v1."
 #define ID_MAX      32
 #define RING_MAX    64
@@ -35,8 +38,7 @@ struct secret {
 
 static bool id_ok(const char *id, size_t len)
 {
-    return len > 0 && len <= ID_MAX &&
-           strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") >= len;
+    return len > 0 && len <= ID_MAX && strspn(id, ALNUM "_-") >= len;
 }
 
 static const struct ring_key *find_key(const struct secret_ring *ring, const char *id, size_t len)
@@ -59,6 +61,8 @@ static bool decode_key(const char *text, size_t len, unsigned char *ret_bytes)
         sodium_base64_VARIANT_URLSAFE_NO_PADDING,
     };
 
+    if (strspn(text, ALNUM "+/-_=") < len)
+        return false;
     for (size_t i = 0; i < sizeof(variants) / sizeof(variants[0]); i++) {
         size_t got;
         if (sodium_base642bin(
@@ -231,8 +235,8 @@ int secret_open(const struct secret_ring *ring, const char *context, const char 
     int err = split(sealed, &id, &id_len, &body);
     if (err)
         return err;
-    size_t body_len = strlen(body);
-    if (body_len >= sodium_base64_encoded_len(SEALED_MAX, BASE64_URL))
+    size_t body_len = strspn(body, ALNUM "-_");
+    if (body[body_len] != '\0' || body_len >= sodium_base64_encoded_len(SEALED_MAX, BASE64_URL))
         return ERR_INVALID;
     _cleanup_(freep) unsigned char *bytes = malloc(body_len + 1);
     if (!bytes)
