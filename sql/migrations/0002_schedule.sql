@@ -468,3 +468,7 @@ GRANT SELECT, INSERT, UPDATE ON schedule_slot, schedule_preview, job_run, job_ru
 GRANT SELECT ON feature_flag TO tocsin_scheduler;
 GRANT USAGE ON SEQUENCE fence_seq TO tocsin_scheduler;
 GRANT SELECT ON job_schedule TO tocsin_probe, tocsin_gateway;
+-- It runs as its owner: whoever may end a run settles what waits for it.
+REVOKE ALL ON FUNCTION job_run_settle_dependents(bigint[], boolean[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION job_run_settle_dependents(bigint[], boolean[])
+    TO tocsin_worker_calendar, tocsin_worker_escalation, tocsin_worker_cleanup;

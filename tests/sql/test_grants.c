@@ -71,9 +71,9 @@ static const struct rule rules[] = {
         " AND (p.proacl IS NULL OR EXISTS (SELECT FROM aclexplode(p.proacl) a WHERE a.grantee = "
         "0))"},
     {"what is everybody's is the schema's number alone",
-        "SELECT relname FROM " TABLES " JOIN pg_class c ON c.oid = t.oid,"
+        "SELECT t.relname FROM " TABLES " JOIN pg_class c ON c.oid = t.oid,"
         " LATERAL aclexplode(c.relacl) AS a WHERE a.grantee = 0"
-        " AND NOT (relname = 'schema_migration' AND a.privilege_type = 'SELECT')"},
+        " AND NOT (t.relname = 'schema_migration' AND a.privilege_type = 'SELECT')"},
 };
 
 static void test_rules(void **state)
