@@ -155,11 +155,18 @@ static int64_t parse_date(const char *text)
     return end ? (int64_t)timegm(&tm) : -1;
 }
 
+/* Whether a list parted by blanks has this id. */
 static bool is_known(const char *known_ids, const char *sid)
 {
-    const char *at = known_ids ? strstr(known_ids, sid) : NULL;
+    size_t len = strlen(sid);
 
-    return at != NULL;
+    for (const char *at = known_ids; at && *at; at += strspn(at, " ")) {
+        size_t word = strcspn(at, " ");
+        if (word == len && memcmp(at, sid, len) == 0)
+            return true;
+        at += word;
+    }
+    return false;
 }
 
 /* Whether this resource may be what the unsettled attempt made. */

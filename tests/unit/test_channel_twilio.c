@@ -1,0 +1,262 @@
+/* What Twilio is asked, and what its answers mean. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "worker-escalation/channel.h"
+#include "worker-escalation/twilio.h"
+
+#define LIST "/2010-04-01/Accounts/AC1/"
+
+static const struct reach_config config = {
+    .twilio_url = (char *)"https://api.twilio.com",
+    .twilio_account_sid = (char *)"AC1",
+    .twilio_auth_token = (char *)"token",
+    .twilio_from = (char *)"+15550001",
+    .twilio_whatsapp_from = (char *)"+15550002",
+};
+
+static const struct message message = {
+    .notification_id = 5,
+    .attempt_id = 9,
+    .incident_id = 2,
+    .channel = "twilio_sms",
+    .mode = "message",
+    .kind = "meeting_alert",
+    .gate = "alerts",
+    .address = "+15551234",
+    .person = "owner",
+    .title = "Stand-up",
+    .incident_kind = "meeting",
+    .starts_local = "10:30",
+    .starts_in_s = 720,
+    .useful_s = 700,
+};
+
+static void build(const struct channel *c, const struct reach_config *with, const char *address,
+    int expected, struct channel_request *r)
+{
+    struct message m = message;
+
+    m.address = address;
+    channel_request_init(r);
+    assert_int_equal(c->build(with, &m, r), expected);
+    if (expected == 0)
+        assert_int_equal(channel_request_seal(r), 0);
+}
+
+static void test_sms(void **state)
+{
+    struct channel_request r;
+
+    (void)state;
+    build(&channel_twilio_sms, &config, "+15551234", 0, &r);
+    assert_string_equal(r.http.method, "POST");
+    assert_string_equal(r.http.url, "https://api.twilio.com" LIST "Messages.json");
+    assert_string_equal(r.http.user, "AC1");
+    assert_string_equal(r.http.body,
+        "To=%2B15551234&From=%2B15550001&"
+        "Body=%22Stand-up%22%20starts%20in%2012%20min%20%2810%3A30%29&ValidityPeriod=700");
+    channel_request_release(&r);
+}
+
+static void test_callbacks_only_with_a_public_address(void **state)
+{
+    struct reach_config with = config;
+    struct channel_request r;
+
+    (void)state;
+    with.public_url = (char *)"https://t.example";
+    build(&channel_twilio_sms, &with, "+15551234", 0, &r);
+    assert_non_null(strstr(r.http.body,
+        "&StatusCallback=https%3A%2F%2Ft.example%2Fhooks%2Ftwilio%2Fmessage%3Fattempt%3D9"));
+    channel_request_release(&r);
+}
+
+static void test_whatsapp(void **state)
+{
+    struct channel_request r;
+
+    (void)state;
+    build(&channel_twilio_whatsapp, &config, "+15551234", 0, &r);
+    assert_non_null(strstr(r.http.body, "To=whatsapp%3A%2B15551234&From=whatsapp%3A%2B15550002&"));
+    channel_request_release(&r);
+}
+
+static void test_call(void **state)
+{
+    struct channel_request r;
+
+    (void)state;
+    build(&channel_twilio_voice, &config, "+15551234", 0, &r);
+    assert_string_equal(r.http.url, "https://api.twilio.com" LIST "Calls.json");
+    assert_non_null(strstr(r.http.body, "&Twiml=%3CResponse%3E%3CSay"));
+    assert_null(strstr(r.http.body, "StatusCallback"));
+    channel_request_release(&r);
+}
+
+static void test_what_is_no_number_is_refused(void **state)
+{
+    static const char *const bad[] = {"15551234", "+", "+0123", "+1555123a", "+1234567890123456"};
+    struct channel_request r;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        build(&channel_twilio_sms, &config, bad[i], ERR_INVALID, &r);
+        channel_request_release(&r);
+        build(&channel_twilio_voice, &config, bad[i], ERR_INVALID, &r);
+        channel_request_release(&r);
+    }
+}
+
+/* --- answers ------------------------------------------------------------------------------ */
+
+static struct outcome judged(int err, bool sent, long status, const char *body)
+{
+    struct http_response response = {.err = err,
+        .detail = err ? "what curl says" : "",
+        .status = status,
+        .sent = sent,
+        .body = body,
+        .body_len = strlen(body)};
+    struct outcome out;
+
+    outcome_init(&out);
+    twilio_judge(&response, &out);
+    return out;
+}
+
+static void test_answers(void **state)
+{
+    static const struct {
+        int err;
+        bool sent;
+        long status;
+        const char *body;
+        enum outcome_kind kind;
+        bool provider_failed, contact_dead;
+    } cases[] = {
+        {0, true, 201, "{\"sid\":\"SM1\",\"status\":\"queued\"}", OUTCOME_ACCEPTED, false, false},
+        {0, true, 201, "{\"sid\":\"MM1\",\"status\":\"accepted\"}", OUTCOME_ACCEPTED, false, false},
+        {0, true, 201, "{\"sid\":\"SM1\",\"status\":\"failed\",\"error_code\":21610}",
+            OUTCOME_FINAL, false, true},
+        {0, true, 201, "{}", OUTCOME_AMBIGUOUS, true, false},
+        {0, true, 201, "{\"sid\":\"SM 1\"}", OUTCOME_AMBIGUOUS, true, false},
+        {0, true, 200, "<html>", OUTCOME_AMBIGUOUS, true, false},
+        {0, true, 400, "{\"code\":21211}", OUTCOME_FINAL, false, true},
+        {0, true, 400, "{\"code\":30001}", OUTCOME_PASSING, false, false},
+        {0, true, 400, "{\"code\":98765}", OUTCOME_FINAL, false, false},
+        {0, true, 401, "{\"code\":20003}", OUTCOME_FINAL, true, false},
+        {0, true, 403, "<html>", OUTCOME_FINAL, true, false},
+        {0, true, 302, "", OUTCOME_FINAL, true, false},
+        {0, true, 429, "{\"code\":20429}", OUTCOME_PASSING, true, false},
+        {0, true, 503, "", OUTCOME_PASSING, true, false},
+        {0, true, 500, "", OUTCOME_AMBIGUOUS, true, false},
+        {0, true, 502, "{\"sid\":\"SM1\"}", OUTCOME_AMBIGUOUS, true, false},
+        {ERR_IO, false, 0, "", OUTCOME_PASSING, true, false},
+        {ERR_IO, true, 0, "", OUTCOME_AMBIGUOUS, true, false},
+        {ERR_TIMEOUT, true, 0, "", OUTCOME_AMBIGUOUS, true, false},
+        {ERR_PROTOCOL, true, 0, "", OUTCOME_AMBIGUOUS, true, false},
+        {ERR_DENIED, false, 0, "", OUTCOME_FINAL, false, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct outcome out = judged(cases[i].err, cases[i].sent, cases[i].status, cases[i].body);
+        if (out.kind != cases[i].kind || out.provider_failed != cases[i].provider_failed ||
+            out.contact_dead != cases[i].contact_dead)
+            fail_msg("case %zu: %s, provider failed %d, contact dead %d: %s", i,
+                outcome_name(out.kind), out.provider_failed, out.contact_dead, out.failure.detail);
+        assert_int_equal(out.failure.code != 0, out.kind != OUTCOME_ACCEPTED);
+    }
+}
+
+/* --- asking what became of it --------------------------------------------------------------- */
+
+static enum outcome_kind asked(
+    const struct message *m, const char *created, const char *more, struct outcome *out)
+{
+    char *body = NULL;
+    struct http_response response = {.detail = "", .status = 200};
+
+    assert_true(asprintf(&body,
+                    "{\"messages\":[{\"sid\":\"SM7\",\"direction\":\"outbound-api\","
+                    "\"date_created\":\"%s\"%s}]}",
+                    created, more) > 0);
+    response.body = body;
+    response.body_len = strlen(body);
+    outcome_init(out);
+    channel_twilio_sms.judge_ask(m, &response, out);
+    free(body);
+    return out->kind;
+}
+
+static char *date_ago(int64_t seconds)
+{
+    time_t at = time(NULL) - (time_t)seconds;
+    struct tm tm;
+    static char text[64];
+
+    gmtime_r(&at, &tm);
+    assert_true(strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S +0000", &tm) > 0);
+    return text;
+}
+
+static void test_asked(void **state)
+{
+    struct message m = message;
+    struct outcome out;
+
+    (void)state;
+    m.unsettled_for_s = 30;
+    assert_int_equal(asked(&m, date_ago(20), "", &out), OUTCOME_ACCEPTED);
+    assert_string_equal(out.provider_id, "SM7");
+    assert_int_equal(asked(&m, date_ago(90), "", &out), OUTCOME_NOT_THERE);
+    assert_int_equal(asked(&m, "yesterday", "", &out), OUTCOME_NOT_THERE);
+    assert_int_equal(
+        asked(&m, date_ago(20), ",\"body\":\"Something else\"", &out), OUTCOME_NOT_THERE);
+    m.known_ids = "SM6 SM7";
+    assert_int_equal(asked(&m, date_ago(20), "", &out), OUTCOME_NOT_THERE);
+    m.known_ids = "SM70";
+    assert_int_equal(asked(&m, date_ago(20), "", &out), OUTCOME_ACCEPTED);
+}
+
+static void test_asked_in_vain(void **state)
+{
+    static const struct http_response answers[] = {
+        {.detail = "", .status = 500, .body = "", .body_len = 0},
+        {.detail = "", .status = 200, .body = "{}", .body_len = 2},
+        {.detail = "", .status = 401, .body = "", .body_len = 0},
+        {.detail = "x", .err = ERR_TIMEOUT, .body = "", .body_len = 0},
+    };
+    struct outcome out;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++) {
+        outcome_init(&out);
+        channel_twilio_sms.judge_ask(&message, &answers[i], &out);
+        assert_int_equal(out.kind, OUTCOME_AMBIGUOUS);
+        assert_int_not_equal(out.failure.code, 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sms),
+        cmocka_unit_test(test_callbacks_only_with_a_public_address),
+        cmocka_unit_test(test_whatsapp),
+        cmocka_unit_test(test_call),
+        cmocka_unit_test(test_what_is_no_number_is_refused),
+        cmocka_unit_test(test_answers),
+        cmocka_unit_test(test_asked),
+        cmocka_unit_test(test_asked_in_vain),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
