@@ -34,7 +34,7 @@ static int keep_str(char **ret_copy, const char *text)
 
 static int keep_headers(struct fake_kept_rule *kept, const char *const *headers)
 {
-    struct buf lines = BUF_INIT(HTTP_HEADERS_MAX);
+    struct buf lines = BUF_INIT(FAKE_ANSWER_MAX);
 
     for (; headers && *headers; headers++)
         buf_addf(&lines, "%s\r\n", *headers);
@@ -171,7 +171,7 @@ void fake_rules_verify(struct fake_provider *p, struct buf *faults)
 void fake_reply_init(struct fake_reply *reply)
 {
     *reply = (struct fake_reply){.status = 200};
-    buf_init(&reply->headers, HTTP_HEADERS_MAX);
+    buf_init(&reply->headers, FAKE_ANSWER_MAX);
     buf_init(&reply->body, FAKE_ANSWER_MAX);
 }
 
