@@ -303,7 +303,8 @@ static bool says_field(const char *msg, const struct log_field *f)
         int len = snprintf(told, sizeof(told), "%.*s %" PRId64, (int)stem, f->key, f->v.i);
         return len > 0 && len < (int)sizeof(told) && says(msg, told);
     case LOG_TYPE_STR:
-        return strlen(f->v.s) >= 3 && says(msg, f->v.s);
+        stem = strlen(f->v.s);
+        return stem >= 3 && stem < sizeof(told) && says(msg, f->v.s);
     case LOG_TYPE_BOOL:
         return false;
     }
