@@ -76,15 +76,17 @@ all: $(BINARIES)
 .SECONDEXPANSION:
 $(GEN)/sql/%.c $(GEN)/sql/%.h &: sql/embed $$(wildcard sql/queries/%/*.sql)
 	@mkdir -p $(@D)
-	sql/embed queries $* sql/queries/$* $(GEN)/sql
+	@sql/embed queries $* sql/queries/$* $(GEN)/sql
 
 $(GEN)/sql/schema.h $(GEN)/migrations.c &: sql/embed $(MIGRATIONS) $(RUNBOOK)
 	@mkdir -p $(GEN)/sql
-	sql/embed migrations $(GEN)/migrations.c $(GEN)/sql/schema.h $(MIGRATIONS) -- $(RUNBOOK)
+	@sql/embed migrations $(GEN)/migrations.c $(GEN)/sql/schema.h $(MIGRATIONS) -- $(RUNBOOK)
 
 # --- objects ---------------------------------------------------------------------------------
 
-COMPILE = $(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
+# make V=1 shows the whole commands.
+SAY = $(if $(V),,@echo '  $(1)' '$(2)';)
+COMPILE = $(call SAY,CC,$<)$(CC) $(ALL_CFLAGS) -MMD -MP -c $< -o $@
 $(BUILD)/%.o: %.c | $(GENERATED)
 	@mkdir -p $(@D)
 	$(COMPILE)
@@ -94,25 +96,25 @@ $(GEN)/%.o: $(GEN)/%.c | $(GENERATED)
 
 $(LIBCOMMON): $(COMMON_OBJ)
 	@rm -f $@
-	ar rcs $@ $^
+	$(call SAY,AR,$@)ar rcs $@ $^
 $(LIBSUPPORT): $(SUPPORT_SRC:%.c=$(BUILD)/%.o) $(GEN)/migrations.o
 	@rm -f $@
-	ar rcs $@ $^
+	$(call SAY,AR,$@)ar rcs $@ $^
 $(EXE_LIBS): $(BUILD)/lib%.a: $$(addprefix $(BUILD)/,$$(addsuffix .o,$$(basename $$(call EXE_SRC,$$*))))
 	@rm -f $@
-	ar rcs $@ $^
+	$(call SAY,AR,$@)ar rcs $@ $^
 
 $(EXECUTABLES:%=$(BUILD)/bin/%): $(BUILD)/bin/%: $(BUILD)/%/main.o $(BUILD)/lib%.a $(LIBCOMMON)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) $^ $(PKG_LIBS) -o $@
+	$(call SAY,LD,$@)$(CC) $(ALL_LDFLAGS) $^ $(PKG_LIBS) -o $@
 $(BUILD)/bin/tocsin-migrate: $(BUILD)/sql/migrate.o $(GEN)/migrations.o $(LIBCOMMON)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) $^ $(PKG_LIBS) -o $@
+	$(call SAY,LD,$@)$(CC) $(ALL_LDFLAGS) $^ $(PKG_LIBS) -o $@
 $(BUILD)/bin/tocsin-seal: $(BUILD)/common/tools/seal.o $(LIBCOMMON)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) $^ $(PKG_LIBS) -o $@
+	$(call SAY,LD,$@)$(CC) $(ALL_LDFLAGS) $^ $(PKG_LIBS) -o $@
 
-LINK_TEST = $(CC) $(ALL_LDFLAGS) $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
+LINK_TEST = $(call SAY,LD,$@)$(CC) $(ALL_LDFLAGS) $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
 	$(PKG_LIBS) $(TEST_LIBS) -lpthread -o $@
 $(TESTS) $(BENCHES): $(BUILD)/%: $(BUILD)/%.o $(LIBSUPPORT) $(EXE_LIBS) $(LIBCOMMON)
 	@mkdir -p $(@D)

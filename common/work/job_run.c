@@ -1,245 +1,19 @@
-#include "work/job_run.h"
+#include "work/job_run_private.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include <jansson.h>
-
 #include "base/clock.h"
 #include "base/log.h"
-#include "io/loop.h"
 #include "sql/common.h"
 
 #define BATCH_FIRST 8
 /* A hint may have been held back because one was sent just before: look once more. */
 #define LOOK_AGAIN_MS 110
+/* While a retry is near. */
+#define RETRY_LOOK_MS 250
 /* How often running handlers are held against their time-outs. */
 #define TIMEOUT_CHECK_MS 1000
-#define APOLOGY_MS       1000 /* after a statement of ours failed */
-
-/* Runs of one claim share the result that their strings stand in. */
-struct batch {
-    struct db_result rows;
-    size_t in_hand;
-};
-
-struct run {
-    struct job_run pub; /* first: job_run_finish() gets this address */
-    struct batch *batch;
-    struct run *prev, *next;
-    int64_t started_ms; /* monotonic */
-    bool timed_out;     /* finished for the database; the handler has not come back yet */
-};
-
-/* Successes that wait for their statement, and those that travel with it. */
-struct finishes {
-    int64_t ids[2 * JOB_RUN_BATCH_MAX], fences[2 * JOB_RUN_BATCH_MAX];
-    size_t n;
-};
-
-struct job_run_worker {
-    uv_loop_t *loop;
-    struct db_conn *db;
-    struct job_run_worker_options options;
-    char *queue;
-    int64_t daemon_id;
-    struct run *running;
-    size_t n_running;
-    struct finishes waiting, under_way;
-    struct loop_defer *turn;
-    struct loop_timer *look_again;
-    struct loop_timer *timeouts;
-    size_t batch;      /* the size of the next claim */
-    size_t statements; /* unanswered, beside claim and finish */
-    bool claiming, finishing;
-    bool wanted; /* a claim is worth its while */
-    bool apart;  /* the last finish and claim failed together: send them apart */
-    bool stopped;
-    struct job_run_counts counts;
-};
-
-static void turn(void *arg);
-
-/* --- finishing ---------------------------------------------------------------------------- */
-
-static void run_free(struct job_run_worker *w, struct run *run)
-{
-    if (run->prev)
-        run->prev->next = run->next;
-    else
-        w->running = run->next;
-    if (run->next)
-        run->next->prev = run->prev;
-    w->n_running--;
-    if (--run->batch->in_hand == 0) {
-        db_result_release(&run->batch->rows);
-        free(run->batch);
-    }
-    free(run);
-}
-
-static void on_finish_run(void *arg, struct db_result *r)
-{
-    struct job_run_worker *w = arg;
-
-    w->statements--;
-    if (r->err) {
-        struct failure f;
-        db_failure(r, &SQL_finish_run, &f);
-        log_failure(
-            LOG_LEVEL_ERROR, &f, F(F_STR("queue", w->queue)), "a run could not be finished");
-    } else if (!db_rows(r)) {
-        w->counts.lost++;
-        log_warn(F(F_STR("queue", w->queue)), "the claim of a run was lost: its result is dropped");
-    } else if (db_bool(r, 0, "again")) {
-        loop_timer_start(w->look_again, db_int(r, 0, "retry_in_ms"));
-    }
-    loop_defer_start(w->turn);
-}
-
-static json_t *failure_json(const struct failure *f)
-{
-    return json_pack("{s:s, s:s, s:b, s:s*, s:i*}", "code", err_name(f->code), "detail", f->detail,
-        "final", f->final, "sqlstate", f->sqlstate[0] ? f->sqlstate : NULL, "http_status",
-        f->http_status);
-}
-
-/* One run by itself: a failure, or a success with a result. */
-static void finish_apart(struct job_run_worker *w, const struct job_run *run,
-    const struct failure *failure, const char *result)
-{
-    struct db_args args;
-    char *text = NULL;
-
-    if (failure) {
-        json_t *json = failure_json(failure);
-        text = json ? json_dumps(json, JSON_COMPACT) : NULL;
-        json_decref(json);
-    }
-    db_args_init(&args);
-    db_arg_int(&args, run->id);
-    db_arg_int(&args, run->fence);
-    db_arg_int(&args, w->daemon_id);
-    db_arg_str(&args, failure ? (text ? text : "{}") : NULL);
-    db_arg_bool(&args, failure && failure->final);
-    db_arg_int(&args, failure && failure->retry_after_ms > 0 ? failure->retry_after_ms : 0);
-    db_arg_str(&args, result);
-    if (db_conn_send(w->db, &SQL_finish_run, &args, DB_RETRY, on_finish_run, w) == 0)
-        w->statements++;
-    else
-        log_error(F(F_INT("job_run_id", run->id)), "out of memory: the run waits for its rescue");
-    db_args_release(&args);
-    free(text);
-}
-
-void job_run_finish(struct job_run *pub, const struct failure *failure, const char *result)
-{
-    struct run *run = (struct run *)pub;
-    struct job_run_worker *w = pub->worker;
-
-    if (failure && !failure->code)
-        failure = NULL;
-    if (run->timed_out) {
-        run_free(w, run);
-        loop_defer_start(w->turn);
-        return;
-    }
-    if (failure)
-        w->counts.failed++;
-    else
-        w->counts.succeeded++;
-    if (failure || result || w->waiting.n == 2 * JOB_RUN_BATCH_MAX) {
-        finish_apart(w, pub, failure, result);
-    } else {
-        w->waiting.ids[w->waiting.n] = pub->id;
-        w->waiting.fences[w->waiting.n++] = pub->fence;
-    }
-    run_free(w, run);
-    loop_defer_start(w->turn);
-}
-
-static void on_released(void *arg, struct db_result *r)
-{
-    struct job_run_worker *w = arg;
-
-    w->statements--;
-    if (r->err)
-        log_warn(F(F_STR("queue", w->queue)), "runs could not be given back: %s", r->message);
-    loop_defer_start(w->turn);
-}
-
-void job_run_release(struct job_run *pub)
-{
-    struct run *run = (struct run *)pub;
-    struct job_run_worker *w = pub->worker;
-    struct db_args args;
-
-    if (!run->timed_out) {
-        db_args_init(&args);
-        db_arg_ints(&args, &pub->id, 1);
-        db_arg_ints(&args, &pub->fence, 1);
-        db_arg_int(&args, w->daemon_id);
-        if (db_conn_send(w->db, &SQL_release_runs, &args, DB_RETRY, on_released, w) == 0)
-            w->statements++;
-        db_args_release(&args);
-    }
-    run_free(w, run);
-    loop_defer_start(w->turn);
-}
-
-/* Back into the list of what waits, so that nothing of it is forgotten. */
-static void take_back(struct job_run_worker *w)
-{
-    for (size_t i = 0; i < w->under_way.n && w->waiting.n < 2 * JOB_RUN_BATCH_MAX; i++) {
-        w->waiting.ids[w->waiting.n] = w->under_way.ids[i];
-        w->waiting.fences[w->waiting.n++] = w->under_way.fences[i];
-    }
-}
-
-static void on_finish_runs(void *arg, struct db_result *r)
-{
-    struct job_run_worker *w = arg;
-
-    w->finishing = false;
-    if (r->err == ERR_DB || r->err == ERR_DISCONNECTED) {
-        struct failure f;
-        db_failure(r, &SQL_finish_runs, &f);
-        if (!w->apart)
-            log_failure(LOG_LEVEL_WARN, &f, F(F_STR("queue", w->queue)),
-                "%zu runs could not be finished, trying again", w->under_way.n);
-        take_back(w);
-        w->apart = true;
-        loop_timer_start(w->look_again, APOLOGY_MS);
-    } else if (!r->err) {
-        int64_t lost = (int64_t)w->under_way.n - db_affected(r);
-        w->apart = false;
-        if (lost > 0) {
-            w->counts.lost += lost;
-            log_warn(F(F_STR("queue", w->queue)),
-                "the claims of %lld runs were lost: their results are dropped", (long long)lost);
-        }
-        loop_defer_start(w->turn);
-    }
-    w->under_way.n = 0;
-}
-
-static bool send_finish(struct job_run_worker *w, unsigned flags)
-{
-    struct db_args args;
-
-    w->under_way = w->waiting;
-    db_args_init(&args);
-    db_arg_ints(&args, w->under_way.ids, w->under_way.n);
-    db_arg_ints(&args, w->under_way.fences, w->under_way.n);
-    db_arg_int(&args, w->daemon_id);
-    int err = db_conn_send(w->db, &SQL_finish_runs, &args, flags, on_finish_runs, w);
-    db_args_release(&args);
-    if (err)
-        return false;
-    w->waiting.n = 0;
-    w->finishing = true;
-    return true;
-}
 
 /* --- claiming ----------------------------------------------------------------------------- */
 
@@ -333,7 +107,7 @@ static void on_claim(void *arg, struct db_result *r)
             log_error(F(F_STR("queue", w->queue), F_STR("sqlstate", r->sqlstate)),
                 "claim failed: %s", r->message);
         w->wanted = true;
-        loop_timer_start(w->look_again, APOLOGY_MS);
+        job_run_look_in(w, APOLOGY_MS);
         return;
     }
     w->counts.claimed += (int64_t)n;
@@ -343,8 +117,10 @@ static void on_claim(void *arg, struct db_result *r)
     else if (n < w->batch / 4)
         w->batch = n > BATCH_FIRST ? n : BATCH_FIRST;
     if (n) {
-        loop_timer_start(w->look_again, LOOK_AGAIN_MS);
+        job_run_look_in(w, LOOK_AGAIN_MS);
         start_batch(w, r);
+    } else if (clock_ms() < w->retries_until_ms) {
+        job_run_look_in(w, RETRY_LOOK_MS);
     }
     loop_defer_start(w->turn);
 }
@@ -378,10 +154,10 @@ static void turn(void *arg)
     bool finish = up && w->waiting.n > 0 && !w->finishing;
     bool together = claim && finish && !w->apart;
 
-    if (finish && !send_finish(w, together ? DB_WITH_NEXT : DB_RETRY))
-        loop_timer_start(w->look_again, APOLOGY_MS);
+    if (finish && !job_run_send_finish(w, together ? DB_WITH_NEXT : DB_RETRY))
+        job_run_look_in(w, APOLOGY_MS);
     if (claim && !send_claim(w, room))
-        loop_timer_start(w->look_again, APOLOGY_MS);
+        job_run_look_in(w, APOLOGY_MS);
     if (!claim && !w->wanted && w->options.idle && job_run_worker_idle(w))
         w->options.idle(w->options.arg);
 }
@@ -404,7 +180,7 @@ static void on_timeouts(void *arg)
         failure_set(&f, ERR_TIMEOUT, "\"%s\" did not end within %lld ms", run->pub.handler,
             (long long)run->pub.timeout_ms);
         log_failure(LOG_LEVEL_WARN, &f, F(F_INT("job_run_id", run->pub.id)), "run failed");
-        finish_apart(w, &run->pub, &f, NULL);
+        job_run_finish_apart(w, &run->pub, &f, NULL);
         run->timed_out = true;
         w->counts.failed++;
     }
@@ -443,7 +219,7 @@ void job_run_worker_free(struct job_run_worker *w)
     if (!w)
         return;
     while (w->running)
-        run_free(w, w->running);
+        job_run_free(w, w->running);
     loop_defer_free(w->turn);
     loop_timer_free(w->look_again);
     loop_timer_free(w->timeouts);
@@ -472,7 +248,7 @@ void job_run_worker_reconnected(struct job_run_worker *w)
     db_arg_str(&args, w->queue);
     db_arg_int(&args, w->daemon_id);
     db_arg_ints(&args, ids, total);
-    if (db_conn_send(w->db, &SQL_release_orphans, &args, DB_RETRY, on_released, w) == 0)
+    if (db_conn_send(w->db, &SQL_release_orphans, &args, DB_RETRY, job_run_on_released, w) == 0)
         w->statements++;
     db_args_release(&args);
     free(ids);

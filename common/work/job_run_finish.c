@@ -1,0 +1,217 @@
+#include "work/job_run_private.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "sql/common.h"
+
+/* Retries due within the first are looked for every so often; the heartbeat tells of the others. */
+#define RETRY_WATCH_MS 10000
+
+void job_run_look_in(struct job_run_worker *w, int64_t ms)
+{
+    int64_t at = clock_ms() + ms;
+
+    if (loop_timer_is_active(w->look_again) && w->look_at_ms <= at)
+        return;
+    w->look_at_ms = at;
+    loop_timer_start(w->look_again, ms);
+}
+
+/* The heartbeat tells of what falls due later than this. */
+static void expect_retry(struct job_run_worker *w, int64_t in_ms)
+{
+    if (in_ms > RETRY_WATCH_MS)
+        return;
+    if (clock_ms() + in_ms > w->retries_until_ms)
+        w->retries_until_ms = clock_ms() + in_ms;
+    job_run_look_in(w, in_ms);
+}
+
+/* --- finishing ---------------------------------------------------------------------------- */
+
+void job_run_free(struct job_run_worker *w, struct run *run)
+{
+    if (run->prev)
+        run->prev->next = run->next;
+    else
+        w->running = run->next;
+    if (run->next)
+        run->next->prev = run->prev;
+    w->n_running--;
+    if (--run->batch->in_hand == 0) {
+        db_result_release(&run->batch->rows);
+        free(run->batch);
+    }
+    free(run);
+}
+
+static void on_finish_run(void *arg, struct db_result *r)
+{
+    struct job_run_worker *w = arg;
+
+    w->statements--;
+    if (r->err) {
+        struct failure f;
+        db_failure(r, &SQL_finish_run, &f);
+        log_failure(
+            LOG_LEVEL_ERROR, &f, F(F_STR("queue", w->queue)), "a run could not be finished");
+    } else if (!db_rows(r)) {
+        w->counts.lost++;
+        log_warn(F(F_STR("queue", w->queue)), "the claim of a run was lost: its result is dropped");
+    } else if (db_bool(r, 0, "again")) {
+        expect_retry(w, db_int(r, 0, "retry_in_ms"));
+    }
+    loop_defer_start(w->turn);
+}
+
+static json_t *failure_json(const struct failure *f)
+{
+    json_t *json = json_pack(
+        "{s:s, s:s, s:b}", "code", err_name(f->code), "detail", f->detail, "final", f->final);
+
+    if (json && f->sqlstate[0])
+        (void)json_object_set_new(json, "sqlstate", json_string(f->sqlstate));
+    if (json && f->http_status)
+        (void)json_object_set_new(json, "http_status", json_integer(f->http_status));
+    return json;
+}
+
+void job_run_finish_apart(struct job_run_worker *w, const struct job_run *run,
+    const struct failure *failure, const char *result)
+{
+    struct db_args args;
+    char *text = NULL;
+
+    if (failure) {
+        json_t *json = failure_json(failure);
+        text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+        json_decref(json);
+    }
+    db_args_init(&args);
+    db_arg_int(&args, run->id);
+    db_arg_int(&args, run->fence);
+    db_arg_int(&args, w->daemon_id);
+    db_arg_str(&args, failure ? (text ? text : "{}") : NULL);
+    db_arg_bool(&args, failure && failure->final);
+    db_arg_int(&args, failure && failure->retry_after_ms > 0 ? failure->retry_after_ms : 0);
+    db_arg_str(&args, result);
+    if (db_conn_send(w->db, &SQL_finish_run, &args, DB_RETRY, on_finish_run, w) == 0)
+        w->statements++;
+    else
+        log_error(F(F_INT("job_run_id", run->id)), "out of memory: the run waits for its rescue");
+    db_args_release(&args);
+    free(text);
+}
+
+void job_run_finish(struct job_run *pub, const struct failure *failure, const char *result)
+{
+    struct run *run = (struct run *)pub;
+    struct job_run_worker *w = pub->worker;
+
+    if (failure && !failure->code)
+        failure = NULL;
+    if (run->timed_out) {
+        job_run_free(w, run);
+        loop_defer_start(w->turn);
+        return;
+    }
+    if (failure)
+        w->counts.failed++;
+    else
+        w->counts.succeeded++;
+    if (failure || result || w->waiting.n == 2 * JOB_RUN_BATCH_MAX) {
+        job_run_finish_apart(w, pub, failure, result);
+    } else {
+        w->waiting.ids[w->waiting.n] = pub->id;
+        w->waiting.fences[w->waiting.n++] = pub->fence;
+    }
+    job_run_free(w, run);
+    loop_defer_start(w->turn);
+}
+
+void job_run_on_released(void *arg, struct db_result *r)
+{
+    struct job_run_worker *w = arg;
+
+    w->statements--;
+    if (r->err)
+        log_warn(F(F_STR("queue", w->queue)), "runs could not be given back: %s", r->message);
+    loop_defer_start(w->turn);
+}
+
+void job_run_release(struct job_run *pub)
+{
+    struct run *run = (struct run *)pub;
+    struct job_run_worker *w = pub->worker;
+    struct db_args args;
+
+    if (!run->timed_out) {
+        db_args_init(&args);
+        db_arg_ints(&args, &pub->id, 1);
+        db_arg_ints(&args, &pub->fence, 1);
+        db_arg_int(&args, w->daemon_id);
+        if (db_conn_send(w->db, &SQL_release_runs, &args, DB_RETRY, job_run_on_released, w) == 0)
+            w->statements++;
+        db_args_release(&args);
+    }
+    job_run_free(w, run);
+    loop_defer_start(w->turn);
+}
+
+/* Back into the list of what waits, so that nothing of it is forgotten. */
+static void take_back(struct job_run_worker *w)
+{
+    for (size_t i = 0; i < w->under_way.n && w->waiting.n < 2 * JOB_RUN_BATCH_MAX; i++) {
+        w->waiting.ids[w->waiting.n] = w->under_way.ids[i];
+        w->waiting.fences[w->waiting.n++] = w->under_way.fences[i];
+    }
+}
+
+static void on_finish_runs(void *arg, struct db_result *r)
+{
+    struct job_run_worker *w = arg;
+
+    w->finishing = false;
+    if (r->err == ERR_DB || r->err == ERR_DISCONNECTED) {
+        struct failure f;
+        db_failure(r, &SQL_finish_runs, &f);
+        if (!w->apart)
+            log_failure(LOG_LEVEL_WARN, &f, F(F_STR("queue", w->queue)),
+                "%zu runs could not be finished, trying again", w->under_way.n);
+        take_back(w);
+        w->apart = true;
+        job_run_look_in(w, APOLOGY_MS);
+    } else if (!r->err) {
+        int64_t lost = (int64_t)w->under_way.n - db_int(r, 0, "finished");
+        w->apart = false;
+        if (lost > 0) {
+            w->counts.lost += lost;
+            log_warn(F(F_STR("queue", w->queue)),
+                "the claims of %lld runs were lost: their results are dropped", (long long)lost);
+        }
+        loop_defer_start(w->turn);
+    }
+    w->under_way.n = 0;
+}
+
+bool job_run_send_finish(struct job_run_worker *w, unsigned flags)
+{
+    struct db_args args;
+
+    w->under_way = w->waiting;
+    db_args_init(&args);
+    db_arg_ints(&args, w->under_way.ids, w->under_way.n);
+    db_arg_ints(&args, w->under_way.fences, w->under_way.n);
+    db_arg_int(&args, w->daemon_id);
+    int err = db_conn_send(w->db, &SQL_finish_runs, &args, flags, on_finish_runs, w);
+    db_args_release(&args);
+    if (err)
+        return false;
+    w->waiting.n = 0;
+    w->finishing = true;
+    return true;
+}

@@ -1,0 +1,68 @@
+/*
+ * What job_run.c (claiming, starting, life) and job_run_finish.c (ending runs) share.
+ */
+#ifndef TOCSIN_WORK_JOB_RUN_PRIVATE_H
+#define TOCSIN_WORK_JOB_RUN_PRIVATE_H
+
+#include "io/loop.h"
+#include "work/job_run.h"
+
+/* Runs of one claim share the result that their strings stand in. */
+struct batch {
+    struct db_result rows;
+    size_t in_hand;
+};
+
+struct run {
+    struct job_run pub; /* first: job_run_finish() gets this address */
+    struct batch *batch;
+    struct run *prev, *next;
+    int64_t started_ms; /* monotonic */
+    bool timed_out;     /* finished for the database; the handler has not come back yet */
+};
+
+/* Successes that wait for their statement, and those that travel with it. */
+struct finishes {
+    int64_t ids[2 * JOB_RUN_BATCH_MAX], fences[2 * JOB_RUN_BATCH_MAX];
+    size_t n;
+};
+
+struct job_run_worker {
+    uv_loop_t *loop;
+    struct db_conn *db;
+    struct job_run_worker_options options;
+    char *queue;
+    int64_t daemon_id;
+    struct run *running;
+    size_t n_running;
+    struct finishes waiting, under_way;
+    struct loop_defer *turn;
+    struct loop_timer *look_again;
+    struct loop_timer *timeouts;
+    size_t batch;             /* the size of the next claim */
+    size_t statements;        /* unanswered, beside claim and finish */
+    int64_t look_at_ms;       /* when look_again fires, monotonic */
+    int64_t retries_until_ms; /* a run that failed here falls due again until then */
+    bool claiming, finishing;
+    bool wanted; /* a claim is worth its while */
+    bool apart;  /* the last finish and claim failed together: send them apart */
+    bool stopped;
+    struct job_run_counts counts;
+};
+
+/* Looks for work in `ms`, or earlier where that is planned. */
+void job_run_look_in(struct job_run_worker *w, int64_t ms);
+/* Forgets a run that is over; the last of a claim takes the claim's result with it. */
+void job_run_free(struct job_run_worker *w, struct run *run);
+/* Sends the finish of one run by itself: a failure, or a success with a result. */
+void job_run_finish_apart(struct job_run_worker *w, const struct job_run *run,
+    const struct failure *failure, const char *result);
+/* Sends the finish of what waits; false when memory is short. */
+bool job_run_send_finish(struct job_run_worker *w, unsigned flags);
+/* The answer to a statement that gives runs back. */
+void job_run_on_released(void *arg, struct db_result *r);
+
+/* After a statement of ours failed. */
+#define APOLOGY_MS 1000
+
+#endif
