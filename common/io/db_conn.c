@@ -234,6 +234,16 @@ static void request_set_result(struct db_request *r, PGresult *res)
     result_set(&r->result, res);
 }
 
+/* What was sent in the belief that `stmt` was prepared fails of the same reason, not of its echo.
+ */
+static void prepare_failed(struct db_conn *c, const struct db_stmt *stmt, const char *sqlstate)
+{
+    forget_prepared(c, stmt);
+    for (struct db_request *r = c->sent.head; r; r = r->next)
+        if (r->stmt == stmt && !r->answered)
+            request_set_error(r, ERR_DB, sqlstate, "the statement could not be prepared");
+}
+
 /* A transaction has ended: either all of its statements hold, or none does. */
 static bool answer_group(struct db_conn *c, const struct db_request *end)
 {
@@ -273,8 +283,8 @@ static bool take_result(struct db_conn *c, PGresult *res)
         break;
     case WIRE_PREPARE:
         if (res && PQresultStatus(res) != PGRES_COMMAND_OK) {
-            forget_prepared(c, w->request->stmt);
             request_set_result(w->request, res);
+            prepare_failed(c, w->request->stmt, w->request->result.sqlstate);
         } else {
             PQclear(res);
         }

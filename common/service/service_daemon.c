@@ -137,14 +137,9 @@ static void on_beat(void *arg, struct db_result *r)
         loop_timer_start(s->runs_due, db_int(r, 0, "next_run_in_ms"));
 }
 
-void service_daemon_beat(struct service *s)
+/* Adds daemon.metrics, with what the queue counted. */
+static void arg_metrics(struct service *s, struct db_args *args)
 {
-    struct db_args args;
-    char *metrics;
-
-    loop_timer_start(s->beat, HEARTBEAT_MS);
-    if (!db_conn_is_up(s->db))
-        return; /* beats would pile up; the next one tells the same */
     if (s->runs) {
         struct job_run_counts c = job_run_worker_counts(s->runs);
         service_metric_set(s, "runs_claimed", c.claimed);
@@ -152,15 +147,25 @@ void service_daemon_beat(struct service *s)
         service_metric_set(s, "runs_failed", c.failed);
         service_metric_set(s, "runs_lost", c.lost);
     }
-    metrics = json_dumps(s->metrics, JSON_COMPACT);
+    char *metrics = json_dumps(s->metrics, JSON_COMPACT);
+    db_arg_str(args, metrics ? metrics : "{}");
+    free(metrics);
+}
+
+void service_daemon_beat(struct service *s)
+{
+    struct db_args args;
+
+    loop_timer_start(s->beat, HEARTBEAT_MS);
+    if (!db_conn_is_up(s->db))
+        return; /* beats would pile up; the next one tells the same */
     db_args_init(&args);
     db_arg_int(&args, s->daemon_id);
-    db_arg_str(&args, metrics ? metrics : "{}");
+    arg_metrics(s, &args);
     db_arg_str(&args, s->runs ? s->spec->queue : NULL);
     if (db_conn_send(s->db, &SQL_beat_daemon, &args, 0, on_beat, s) != 0)
         log_error(F_NONE, "out of memory: a heartbeat was left out");
     db_args_release(&args);
-    free(metrics);
 }
 
 /* --- rescue ------------------------------------------------------------------------------- */
@@ -220,6 +225,7 @@ void service_daemon_stop(struct service *s)
 
     db_args_init(&args);
     db_arg_int(&args, s->daemon_id);
+    arg_metrics(s, &args);
     if (db_conn_send(s->db, &SQL_stop_daemon, &args, 0, on_stopped, s) != 0)
         service_over(s);
     db_args_release(&args);

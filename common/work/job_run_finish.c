@@ -186,7 +186,7 @@ static void on_finish_runs(void *arg, struct db_result *r)
         w->apart = true;
         job_run_look_in(w, APOLOGY_MS);
     } else if (!r->err) {
-        int64_t lost = (int64_t)w->under_way.n - db_int(r, 0, "finished");
+        int64_t lost = (int64_t)w->under_way.n - db_affected(r);
         w->apart = false;
         if (lost > 0) {
             w->counts.lost += lost;

@@ -193,7 +193,9 @@ GRANT SELECT ON feature_flag TO tocsin_scheduler, tocsin_worker_calendar, tocsin
 GRANT SELECT, INSERT ON job_run TO tocsin_scheduler;
 GRANT SELECT, UPDATE, DELETE ON job_run TO tocsin_worker_calendar, tocsin_worker_escalation,
     tocsin_worker_cleanup;
-GRANT INSERT ON job_run_done, job_run_quarantine TO tocsin_worker_calendar,
+GRANT SELECT, INSERT ON job_run_quarantine TO tocsin_worker_calendar, tocsin_worker_escalation,
+    tocsin_worker_cleanup;
+GRANT INSERT ON job_run_done TO tocsin_worker_calendar,
     tocsin_worker_escalation, tocsin_worker_cleanup;
 GRANT SELECT ON job TO tocsin_scheduler;
 GRANT SELECT ON org, users, contact_method TO tocsin_worker_calendar, tocsin_worker_escalation;
