@@ -62,7 +62,8 @@ static const struct row rows[] = {
         4, "msg=\"m\" a=x c=\"\" d=\"x y=\\\"z\\\"\"\n",
         "\"msg\":\"m\",\"a\":\"x\",\"c\":\"\",\"d\":\"x y=\\\"z\\\"\"}\n",
         "m  a=x c=\"\" d=\"x y=\\\"z\\\"\"\n"},
-    /* Plain leaves out what the message tells: "user 7", but not the 7 of "17" or of "7 created".
+    /* Plain leaves out what the message tells: "user 7", but not the 7 of "17", "71" or "7
+     * created".
      */
     {"synced for user 7: 7 created", {{"user_id", LOG_TYPE_INT, {.i = 7}}}, 1,
         "msg=\"synced for user 7: 7 created\" user_id=7\n",
@@ -71,6 +72,9 @@ static const struct row rows[] = {
     {"user 17: 7 created", {{"user_id", LOG_TYPE_INT, {.i = 7}}}, 1,
         "msg=\"user 17: 7 created\" user_id=7\n", "\"msg\":\"user 17: 7 created\",\"user_id\":7}\n",
         "user 17: 7 created  user_id=7\n"},
+    {"user 71: 7 created", {{"user_id", LOG_TYPE_INT, {.i = 7}}}, 1,
+        "msg=\"user 71: 7 created\" user_id=7\n", "\"msg\":\"user 71: 7 created\",\"user_id\":7}\n",
+        "user 71: 7 created  user_id=7\n"},
     {"schedule calendar-sync is on", {{"key", LOG_TYPE_STR, {.s = "calendar-sync"}}}, 1,
         "msg=\"schedule calendar-sync is on\" key=calendar-sync\n",
         "\"msg\":\"schedule calendar-sync is on\",\"key\":\"calendar-sync\"}\n",

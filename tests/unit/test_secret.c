@@ -208,11 +208,23 @@ static void test_no_two_seals_are_alike(void **state)
     secret_ring_free(ring);
 }
 
+/* One digit is '_', which libsodium's decoder also reads from a byte above 127. */
+static char *seal_with_underscore(const struct secret_ring *ring)
+{
+    char *sealed = seal(ring, CONTEXT, "a secret of some length");
+
+    while (!strchr(sealed, '_')) {
+        free(sealed);
+        sealed = seal(ring, CONTEXT, "a secret of some length");
+    }
+    return sealed;
+}
+
 /* No prefix opens, no byte may be missing in the middle, and none may differ. */
 static void test_altered(void **state)
 {
     struct secret_ring *ring = ring_of(KEY_A);
-    char *sealed = seal(ring, CONTEXT, "a secret of some length");
+    char *sealed = seal_with_underscore(ring);
     size_t len = strlen(sealed);
     char *copy = malloc(len + 1);
 
