@@ -10,6 +10,8 @@ module.exports = {
         name: `tocsin-${name}`,
         script: `${bin}/${name}`,
         args: ['--config', config],
+        // Each has a database role of its own; counts where the address names no user.
+        env: { PGUSER: `tocsin_${name.replace(/-/g, '_')}` },
         interpreter: 'none',
         exec_mode: 'fork',
         // Any number of each may run: raise it, nothing else needs to know.
