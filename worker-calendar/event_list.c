@@ -1,4 +1,4 @@
-#include "event_list.h"
+#include "worker-calendar/event_list.h"
 
 #include <string.h>
 

@@ -1,10 +1,10 @@
-#include "ics_expand.h"
+#include "worker-calendar/ics_expand.h"
 
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "ics_value.h"
+#include "worker-calendar/ics_value.h"
 
 /* "20261231T235959Z" */
 #define INSTANCE_TEXT_BYTES 32

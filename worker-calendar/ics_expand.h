@@ -9,8 +9,8 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "event_list.h"
-#include "ics_item.h"
+#include "worker-calendar/event_list.h"
+#include "worker-calendar/ics_item.h"
 
 /* Steps of one rule: a daily rule of 270 years, an hourly one of 11. Rules are followed from
  * their start, as COUNT and BYSETPOS want it, and never past the window, so that one that can

@@ -1,12 +1,12 @@
-#include "ics_item.h"
+#include "worker-calendar/ics_item.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/buf.h"
-#include "event_list.h"
-#include "ics_value.h"
+#include "worker-calendar/event_list.h"
+#include "worker-calendar/ics_value.h"
 
 /* Rules that start before are no meeting's; they would only cost steps. */
 #define FIRST_YEAR 1900

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "ics_zones.h"
+#include "worker-calendar/ics_zones.h"
 
 /* RRULEs, RDATEs and EXDATEs of one event; more make it unreadable. */
 #define ICS_RULES_MAX 4

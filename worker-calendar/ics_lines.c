@@ -1,4 +1,4 @@
-#include "ics_lines.h"
+#include "worker-calendar/ics_lines.h"
 
 #include <string.h>
 #include <strings.h>

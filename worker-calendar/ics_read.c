@@ -1,12 +1,12 @@
-#include "ics_read.h"
+#include "worker-calendar/ics_read.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
-#include "ics_item.h"
-#include "ics_lines.h"
+#include "worker-calendar/ics_item.h"
+#include "worker-calendar/ics_lines.h"
 
 #define NESTING_MAX 32
 /* Single events this far from the window are not kept: no zone and no duration of a meeting

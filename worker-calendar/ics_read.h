@@ -12,8 +12,8 @@
 #include "base/buf.h"
 #include "base/civil_time.h"
 #include "base/err.h"
-#include "event_list.h"
-#include "ics_expand.h"
+#include "worker-calendar/event_list.h"
+#include "worker-calendar/ics_expand.h"
 
 /* VEVENTs that recur or lie near the window; those that do not are passed over. */
 #define ICS_ITEMS_MAX 50000

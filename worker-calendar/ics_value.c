@@ -1,4 +1,4 @@
-#include "ics_value.h"
+#include "worker-calendar/ics_value.h"
 
 #include "base/civil_time.h"
 

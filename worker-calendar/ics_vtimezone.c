@@ -1,11 +1,11 @@
-#include "ics_vtimezone.h"
+#include "worker-calendar/ics_vtimezone.h"
 
 #include <libical/ical.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "ics_value.h"
+#include "worker-calendar/ics_value.h"
 
 struct onset_list {
     struct ics_onset *items;

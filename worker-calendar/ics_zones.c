@@ -1,11 +1,11 @@
-#include "ics_zones.h"
+#include "worker-calendar/ics_zones.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "ics_vtimezone.h"
-#include "windows_zone.h"
+#include "worker-calendar/ics_vtimezone.h"
+#include "worker-calendar/windows_zone.h"
 
 /* Around the years of interest. */
 #define MARGIN_S (2 * 366 * CIVIL_DAY_S)

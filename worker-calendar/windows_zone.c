@@ -1,4 +1,4 @@
-#include "windows_zone.h"
+#include "worker-calendar/windows_zone.h"
 
 #include <stddef.h>
 #include <string.h>
