@@ -6,7 +6,8 @@
 -- JSON, Retry-After in ms (-1: none), ms until the provider is asked (-1: never), whether the
 -- contact itself is dead, milliseconds that the request took, addresses for the delivery log.
 WITH given AS MATERIALIZED (
-    SELECT *
+    SELECT g.id, g.fence, g.outcome, g.provider_id, g.http_status, g.failure, g.retry_after_ms,
+        g.poll_ms, g.contact_dead, g.elapsed_ms, g.url
     FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::int[], $7::jsonb[],
             $8::bigint[], $9::bigint[], $10::boolean[], $11::bigint[], $12::text[])
         AS g (id, fence, outcome, provider_id, http_status, failure, retry_after_ms, poll_ms,
@@ -31,7 +32,8 @@ WITH given AS MATERIALIZED (
     JOIN given AS g ON g.id = n.id
     LEFT JOIN incident AS i ON i.id = n.incident_id
 ), decided AS MATERIALIZED (
-    SELECT w.*,
+    SELECT w.id, w.outcome, w.provider_id, w.failure, w.http_status, w.poll_ms, w.contact_dead,
+        w.elapsed_ms, w.url, w.attempts, w.contact_method_id, w.delay_ms, w.circuit_ms,
         CASE
             WHEN w.outcome = 'accepted' THEN 'accepted'
             WHEN w.outcome = 'final' THEN 'failed'

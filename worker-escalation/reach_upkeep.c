@@ -1,0 +1,111 @@
+/*
+ * What goes on beside the deliveries: circuits, rows whose process died, claims nobody learned of.
+ */
+#include "worker-escalation/reach_private.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "sql/common.h"
+#include "sql/worker-escalation.h"
+
+/* Circuits are told at most so often while calls are made. */
+#define TELL_EVERY_MS 2000
+#define RESCUE_BATCH  100
+
+/* --- circuits ----------------------------------------------------------------------------- */
+
+static void on_told(void *arg, struct db_result *res)
+{
+    struct reach *r = arg;
+    struct failure f;
+
+    r->telling = false;
+    if (res->err == ERR_DB) {
+        db_failure(res, &SQL_tell_circuits, &f);
+        log_failure(LOG_LEVEL_WARN, &f, F_NONE, "circuits could not be told");
+    } else if (!res->err && circuit_table_correct(r->circuits, res, clock_ms()) > 0) {
+        r->claim_wanted = true;
+        for (int row = 0; row < db_rows(res); row++)
+            log_info(F(F_STR("circuit", db_text(res, row, "name"))), "circuit %s is %s",
+                db_text(res, row, "name"), db_text(res, row, "state"));
+    }
+    loop_defer_start(r->turn);
+}
+
+void reach_tell_circuits(struct reach *r)
+{
+    struct db_args args;
+    int64_t now_ms = clock_ms();
+
+    if (r->telling || !circuit_table_has_news(r->circuits))
+        return;
+    if (now_ms - r->told_at_ms < TELL_EVERY_MS && !circuit_table_is_urgent(r->circuits)) {
+        service_wake_in(r->service, TELL_EVERY_MS);
+        return;
+    }
+    db_args_init(&args);
+    circuit_table_tell_args(r->circuits, service_daemon_id(r->service), &args);
+    if (db_conn_send(service_db(r->service), &SQL_tell_circuits, &args, 0, on_told, r) == 0) {
+        r->telling = true;
+        r->told_at_ms = now_ms;
+    }
+    db_args_release(&args);
+}
+
+/* --- rescue ------------------------------------------------------------------------------- */
+
+static void on_rescued(void *arg, struct db_result *res)
+{
+    struct reach *r = arg;
+    struct failure f;
+
+    r->rescuing = false;
+    if (res->err == ERR_DB) {
+        db_failure(res, &SQL_rescue_notifications, &f);
+        log_failure(LOG_LEVEL_ERROR, &f, F_NONE, "rescuing notifications failed");
+    }
+    for (int row = 0; !res->err && row < db_rows(res); row++) {
+        bool failed = strcmp(db_text(res, row, "state"), "failed") == 0;
+
+        log_warn(F(F_INT("notification_id", db_int(res, row, "id")),
+                     F_INT("incident_id", db_int(res, row, "incident_id")),
+                     F_STR("channel", db_text(res, row, "channel")),
+                     F_INT("daemon_id", db_int(res, row, "daemon_id")),
+                     F_INT("rescues", db_int(res, row, "rescues"))),
+            "%s %s: its process died in mid-send", db_text(res, row, "kind"),
+            failed ? "quarantined" : "rescued");
+        r->claim_wanted = true;
+    }
+    loop_defer_start(r->turn);
+}
+
+void reach_rescue(struct reach *r)
+{
+    struct db_args args;
+
+    if (r->rescuing || r->draining || !db_conn_is_up(service_db(r->service)))
+        return;
+    db_args_init(&args);
+    db_arg_int(&args, RESCUE_BATCH);
+    r->rescuing = db_conn_send(service_db(r->service), &SQL_rescue_notifications, &args, 0,
+                      on_rescued, r) == 0;
+    db_args_release(&args);
+}
+
+/* --- lost connections ---------------------------------------------------------------------- */
+
+void reach_release_unlearned(struct reach *r)
+{
+    struct db_args args;
+
+    if (!r->unlearned || r->claiming || r->in_hand > 0)
+        return; /* under load the rescue does it, by the attempt's deadline */
+    db_args_init(&args);
+    db_arg_int(&args, service_daemon_id(r->service));
+    if (db_conn_send(service_db(r->service), &SQL_release_unlearned, &args, DB_RETRY, NULL, NULL) ==
+        0)
+        r->unlearned = false;
+    db_args_release(&args);
+}
