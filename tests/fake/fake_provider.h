@@ -73,7 +73,8 @@ struct fake_rule {
     const char *path;     /* NULL: any; a final '*' stands for any rest */
     const char *contains; /* must stand in the query or in the body; NULL: no matter */
     int times;            /* 0: any number; else exactly so many */
-    bool accept;          /* a service takes the request too, whatever is answered */
+    bool accept;          /* a service takes the request, whatever is answered and even if
+                             nothing is; without it no service sees the request */
 
     enum fake_fault fault;
     int64_t delay_ms; /* before anything is answered */

@@ -112,7 +112,8 @@ static struct fake_kept_rule *find_rule(struct fake_provider *p, const struct fa
     return NULL;
 }
 
-static void apply_rule(struct fake_provider *p, struct fake_kept_rule *kept,
+/* False when the rule leaves the answer to the services and none has one. */
+static bool apply_rule(struct fake_provider *p, struct fake_kept_rule *kept,
     const struct fake_request *r, struct fake_reply *reply)
 {
     const struct fake_rule *rule = &kept->rule;
@@ -123,13 +124,14 @@ static void apply_rule(struct fake_provider *p, struct fake_kept_rule *kept,
     reply->delay_ms = rule->delay_ms;
     reply->drip_ms = rule->drip_ms ? rule->drip_ms : DRIP_MS;
     reply->size = rule->size ? rule->size : HUGE_SIZE;
-    if (served && rule->status == 0)
-        return;
+    if (rule->accept && rule->status == 0)
+        return served;
     buf_reset(&reply->headers);
     buf_reset(&reply->body);
     reply->status = rule->status ? rule->status : 200;
     buf_add_str(&reply->headers, kept->headers);
     buf_add(&reply->body, kept->body, rule->body_len);
+    return true;
 }
 
 void fake_answer(struct fake_provider *p, struct fake_record *record, struct fake_reply *reply)
@@ -137,11 +139,9 @@ void fake_answer(struct fake_provider *p, struct fake_record *record, struct fak
     struct fake_kept_rule *kept = find_rule(p, &record->r);
 
     reply->head = strcmp(record->r.method, "HEAD") == 0;
-    record->r.expected = true;
-    if (kept) {
-        apply_rule(p, kept, &record->r, reply);
-    } else if (!fake_services_serve(p, &record->r, reply)) {
-        record->r.expected = false;
+    record->r.expected =
+        kept ? apply_rule(p, kept, &record->r, reply) : fake_services_serve(p, &record->r, reply);
+    if (!record->r.expected) {
         reply->status = 404;
         buf_add_str(&reply->body, "nobody expected this request");
     }
