@@ -1,14 +1,25 @@
 /* The HTTP client: where it may not go, and what redirects do not carry along. */
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <microhttpd.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <cmocka.h>
 
 #include "tests/support/http_world.h"
 
-#define MB ((size_t)1 << 20)
+#define MB            ((size_t)1 << 20)
+#define CANNOT_BE_HAD 77
 
 static void test_private_addresses_are_refused(void **state)
 {
@@ -149,6 +160,202 @@ static void test_redirect_to_another_protocol_is_refused(void **state)
     }
 }
 
+/* --- TLS ---------------------------------------------------------------------------------- */
+
+static char *read_whole(const char *path)
+{
+    char *text = calloc(1, 16384);
+    FILE *f = fopen(path, "r");
+
+    assert_non_null(text);
+    assert_non_null(f);
+    assert_true(fread(text, 1, 16383, f) > 0);
+    fclose(f);
+    return text;
+}
+
+/* A key and a certificate that nobody has signed but itself; false without openssl(1). */
+static bool make_certificate(const char *key_path, const char *certificate_path)
+{
+    const char *const argv[] = {"openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+        "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=127.0.0.1", "-addext",
+        "subjectAltName=IP:127.0.0.1", "-days", "2", "-keyout", key_path, "-out", certificate_path,
+        NULL};
+    int status = 0;
+    pid_t child = fork();
+
+    assert_true(child >= 0);
+    if (child == 0) {
+        int null = open("/dev/null", O_WRONLY);
+        dup2(null, STDERR_FILENO);
+        execvp(argv[0], (char *const *)(uintptr_t)argv);
+        _exit(CANNOT_BE_HAD);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static enum MHD_Result serve_nothing(void *arg, struct MHD_Connection *connection, const char *url,
+    const char *method, const char *version, const char *body, size_t *body_len, void **memory)
+{
+    (void)connection;
+    (void)url;
+    (void)method;
+    (void)version;
+    (void)body;
+    (void)body_len;
+    (void)memory;
+    *(bool *)arg = true;
+    return MHD_NO;
+}
+
+static void test_unknown_certificate_is_refused(void **state)
+{
+    struct http_world *w = *state;
+    struct http_outcome o = {0};
+    char dir[] = "/tmp/tocsin-tls-XXXXXX", key_path[64], certificate_path[64], url[64];
+    bool served = false;
+
+    assert_non_null(mkdtemp(dir));
+    assert_true(snprintf(key_path, sizeof(key_path), "%s/key", dir) > 0);
+    assert_true(snprintf(certificate_path, sizeof(certificate_path), "%s/cert", dir) > 0);
+    bool made = make_certificate(key_path, certificate_path);
+    if (!made) {
+        (void)rmdir(dir);
+        skip();
+    }
+    char *key = read_whole(key_path), *certificate = read_whole(certificate_path);
+    struct MHD_Daemon *server = MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_TLS, 0,
+        NULL, NULL, serve_nothing, &served, MHD_OPTION_HTTPS_MEM_KEY, key,
+        MHD_OPTION_HTTPS_MEM_CERT, certificate, MHD_OPTION_END);
+    assert_non_null(server);
+    int n = snprintf(url, sizeof(url), "https://127.0.0.1:%d/",
+        (int)MHD_get_daemon_info(server, MHD_DAEMON_INFO_BIND_PORT)->port);
+    assert_in_range(n, 1, sizeof(url) - 1);
+    http_world_call(w, &(struct http_request){.url = url, .allow_private = true}, &o);
+    assert_int_equal(o.err, ERR_PROTOCOL);
+    assert_non_null(strstr(o.detail, "certificate"));
+    assert_false(o.sent);
+    assert_false(served);
+    MHD_stop_daemon(server);
+    free(key);
+    free(certificate);
+    assert_int_equal(unlink(key_path) + unlink(certificate_path) + rmdir(dir), 0);
+    http_outcome_release(&o);
+}
+
+/* --- a public address that leads to a private one ----------------------------------------- */
+
+#define PUBLIC_IP "8.8.4.4"
+
+/* In a network namespace the loopback interface may have any address. */
+static bool enter_own_network(void)
+{
+    struct ifreq up = {.ifr_name = "lo"}, alias = {.ifr_name = "lo:1"};
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    int fd;
+
+    if (unshare(CLONE_NEWNET) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0)
+        return false;
+    fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    up.ifr_flags = IFF_UP | IFF_RUNNING;
+    inet_pton(AF_INET, PUBLIC_IP, &address.sin_addr);
+    memcpy(&alias.ifr_addr, &address, sizeof(address));
+    bool done = fd >= 0 && ioctl(fd, SIOCSIFFLAGS, &up) == 0 && ioctl(fd, SIOCSIFADDR, &alias) == 0;
+    if (fd >= 0)
+        close(fd);
+    return done;
+}
+
+/* Answers each of two connections with a redirect to `target`. */
+struct redirector {
+    int listener;
+    char answer[256];
+    int answered;
+};
+
+static void *redirect(void *arg)
+{
+    struct redirector *r = arg;
+    char request[4096];
+
+    while (r->answered < 2) {
+        int fd = accept4(r->listener, NULL, NULL, SOCK_CLOEXEC);
+        if (fd < 0)
+            break;
+        if (read(fd, request, sizeof(request)) > 0 && write(fd, r->answer, strlen(r->answer)) > 0)
+            r->answered++;
+        close(fd);
+    }
+    return NULL;
+}
+
+static int redirector_listen(struct redirector *r, const char *target)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t len = sizeof(address);
+
+    inet_pton(AF_INET, PUBLIC_IP, &address.sin_addr);
+    r->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(r->listener >= 0);
+    assert_int_equal(bind(r->listener, (const struct sockaddr *)&address, len), 0);
+    assert_int_equal(listen(r->listener, 8), 0);
+    assert_int_equal(getsockname(r->listener, (struct sockaddr *)&address, &len), 0);
+    int n = snprintf(r->answer, sizeof(r->answer),
+        "HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        target);
+    assert_in_range(n, 1, sizeof(r->answer) - 1);
+    return ntohs(address.sin_port);
+}
+
+static void follow_to_private(struct http_world *w)
+{
+    struct redirector r = {.listener = -1};
+    struct http_outcome o = {0};
+    pthread_t thread;
+    char url[64];
+
+    int port = redirector_listen(&r, http_world_url(w, "/secret"));
+    assert_int_equal(pthread_create(&thread, NULL, redirect, &r), 0);
+    int n = snprintf(url, sizeof(url), "http://" PUBLIC_IP ":%d/", port);
+    assert_in_range(n, 1, sizeof(url) - 1);
+
+    struct http_request request = {.url = url, .max_redirects = 3};
+    http_world_call(w, &request, &o);
+    assert_int_equal(o.err, ERR_DENIED);
+    assert_int_equal(fake_request_count(w->fake), 0);
+    /* The same with leave, so that it is known what kept the other away. */
+    http_world_expect(w, &(struct fake_rule){.path = "/secret", .times = 1});
+    request.allow_private = true;
+    http_world_call(w, &request, &o);
+    assert_int_equal(o.err, 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(r.answered, 2);
+    close(r.listener);
+    http_outcome_release(&o);
+}
+
+/* A failed assertion in the child goes on to the end of main() there, with its exit code. */
+static void test_redirect_to_a_private_address(void **state)
+{
+    int status = 0;
+    pid_t child = fork();
+
+    assert_true(child >= 0);
+    if (child == 0) {
+        if (!enter_own_network())
+            _exit(CANNOT_BE_HAD);
+        assert_int_equal(http_world_setup(state), 0);
+        follow_to_private(*state);
+        _exit(http_world_teardown(state) == 0 ? 0 : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == CANNOT_BE_HAD)
+        skip();
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, http_world_setup, http_world_teardown)
 
 int main(void)
@@ -160,6 +367,8 @@ int main(void)
         TEST(test_redirect_is_followed_without_credentials),
         TEST(test_redirects_are_limited),
         TEST(test_redirect_to_another_protocol_is_refused),
+        TEST(test_unknown_certificate_is_refused),
+        cmocka_unit_test(test_redirect_to_a_private_address),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
