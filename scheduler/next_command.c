@@ -113,19 +113,24 @@ static int read_request(int argc, char **argv, struct request *req)
     return 0;
 }
 
+void next_command_add_slot(struct buf *line, const struct slot *slot)
+{
+    civil_time_add_utc(line, slot->at);
+    buf_add_char(line, ' ');
+    civil_time_add_local(line, slot->at, slot->offset);
+    if (slot->flags & SLOT_MOVED_BY_GAP)
+        buf_add_str(line, " gap");
+    if (slot->flags & SLOT_IN_OVERLAP)
+        buf_add_str(line, " overlap");
+    buf_add_char(line, '\n');
+}
+
 static int print_slot(const struct slot *slot)
 {
     struct buf line = BUF_INIT(LINE_MAX_LEN);
     int r;
 
-    civil_time_add_utc(&line, slot->at);
-    buf_add_char(&line, ' ');
-    civil_time_add_local(&line, slot->at, slot->offset);
-    if (slot->flags & SLOT_MOVED_BY_GAP)
-        buf_add_str(&line, " gap");
-    if (slot->flags & SLOT_IN_OVERLAP)
-        buf_add_str(&line, " overlap");
-    buf_add_char(&line, '\n');
+    next_command_add_slot(&line, slot);
     r = buf_err(&line);
     if (!r && fputs(buf_str(&line), stdout) == EOF)
         r = ERR_IO;

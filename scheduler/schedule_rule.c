@@ -4,12 +4,14 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/json_read.h"
 
-#define DAY_MS         (INT64_C(86400) * 1000)
-#define GRACE_MS_MAX   (7 * DAY_MS)
-#define WINDOW_MS_MAX  (366 * DAY_MS)
-#define DATE_LEN       10
-#define SLOT_FAULT_MAX 65536
+#define DAY_MS               (INT64_C(86400) * 1000)
+#define GRACE_MS_MAX         (7 * DAY_MS)
+#define WINDOW_MS_MAX        (366 * DAY_MS)
+#define DATE_LEN             10
+#define SLOT_FAULT_MAX       65536
+#define DEFINITION_BYTES_MAX ((size_t)1 << 20)
 
 const char *const schedule_rule_keys[] = {"cron", "every", "anchor", "timezone", "dst_gap",
     "dst_overlap", "window", "blackout", "jitter", "catch_up", "grace", "catch_up_window",
@@ -67,21 +69,25 @@ static int read_blackout(
     return 0;
 }
 
-/* Lines "field: reason" of the slot code, each told at the place of its key. */
+/* Lines "field: reason" of the slot code, each told at the place of its key; what is said of a
+ * part of the cron expression at that of the expression. */
 static void tell_slot_faults(const struct definitions_object *o, const char *lines)
 {
     while (*lines) {
         size_t len = strcspn(lines, "\n");
         size_t field = strcspn(lines, ":\n");
+        size_t said = field + strspn(lines + field, ": ");
         struct buf key = BUF_INIT(SLOT_FAULT_MAX);
         struct json_at at;
 
         buf_add(&key, lines, field);
-        at = JSON_AT_KEY(o->at, strcmp(buf_str(&key), "zone") == 0 ? "timezone" : buf_str(&key));
-        if (lines[field] == ':' && json_object_get(o->json, at.key))
-            definitions_fault(o->faults, &at, "%.*s", (int)(len - field - 2), lines + field + 2);
-        else
-            definitions_fault(o->faults, o->at, "%.*s", (int)len, lines);
+        at = JSON_AT_KEY(o->at, buf_str(&key));
+        if (!json_object_get(o->json, at.key)) {
+            at.key = "cron";
+            said = 0;
+        }
+        definitions_fault(o->faults, json_object_get(o->json, at.key) ? &at : o->at, "%.*s",
+            (int)(len - said), lines + said);
         buf_release(&key);
         lines += len + (lines[len] == '\n');
     }
@@ -161,6 +167,22 @@ int schedule_rule_new(const struct definitions_object *o, const char *key,
     *ret_rule = rule;
     rule = NULL;
     return 0;
+}
+
+int schedule_rule_from_text(const char *key, const char *definition, struct civil_zones *zones,
+    struct buf *faults, struct schedule_rule **ret_rule)
+{
+    _cleanup_(json_decrefp) json_t *json = NULL;
+    _cleanup_(buf_release) struct buf unheard = BUF_INIT(SLOT_FAULT_MAX);
+    struct definitions_faults told = {.out = faults ? faults : &unheard};
+    struct json_at root = JSON_AT_ROOT;
+    struct definitions_object o = {.at = &root, .faults = &told};
+    int err = json_read(definition, strlen(definition), DEFINITION_BYTES_MAX, told.out, &json);
+
+    if (err < 0)
+        return err;
+    o.json = json;
+    return schedule_rule_new(&o, key, zones, ret_rule);
 }
 
 void schedule_rule_free(struct schedule_rule *rule)

@@ -38,6 +38,9 @@ extern const char *const schedule_rule_keys[];
  * ERR_NOMEM. */
 MUST_CHECK int schedule_rule_new(const struct definitions_object *o, const char *key,
     struct civil_zones *zones, struct schedule_rule **ret_rule);
+/* The same from the text of a stored definition; faults (may be NULL) are one a line. */
+MUST_CHECK int schedule_rule_from_text(const char *key, const char *definition,
+    struct civil_zones *zones, struct buf *faults, struct schedule_rule **ret_rule);
 /* NULL does nothing. */
 void schedule_rule_free(struct schedule_rule *rule);
 static inline void schedule_rule_freep(struct schedule_rule **rule)

@@ -46,5 +46,7 @@ const char *const service_known_keys[] = {
     "HTTP_JOB_ALLOW_PRIVATE",
     "MAX_IN_FLIGHT",
     "SEND_TIMEOUT",
+    /* scheduler */
+    "SCHEDULES_FILE",
     NULL,
 };

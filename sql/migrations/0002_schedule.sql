@@ -219,18 +219,19 @@ $$;
 
 -- Moves claimed schedules on: fires and skips the slots that the scheduler worked out and sets the
 -- next one, all or nothing for each. Guarded by the claim, the definition's revision and the
--- next_run_at that was claimed; what does not match is left alone and told nothing of. Entries
--- belong to schedules by id: a slot that is fired, or a gap that is skipped.
+-- next_run_at that was claimed; what does not match is left alone. Slots are UTC seconds, runs UTC
+-- milliseconds, 0 for none. Entries belong to schedules by id: a slot that is fired, or a gap that is
+-- skipped. Answers how many schedules moved on (`slots` of the row without a key), then each entry.
 CREATE FUNCTION schedule_advance(daemon_id bigint, schedule_ids bigint[], fences bigint[],
-    revisions int[], claimed timestamptz[], accounted timestamptz[], next_slots timestamptz[],
-    next_runs timestamptz[], faults text[], entry_ids bigint[], first_slots timestamptz[],
-    last_slots timestamptz[], counts bigint[], fires boolean[], hint boolean)
+    revisions int[], claimed timestamptz[], accounted bigint[], next_slots bigint[], next_runs bigint[],
+    faults text[], entry_ids bigint[], first_slots bigint[], last_slots bigint[], counts bigint[],
+    fires boolean[], hint boolean)
 RETURNS TABLE (key text, slot timestamptz, last_slot timestamptz, slots bigint, runs int, reason text,
     skipped_runs bigint)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
-    moved bigint[];
+    moved_ids bigint[];
     fired_ids bigint[];
     fired_slots timestamptz[];
     fired_runs int[];
@@ -238,8 +239,10 @@ DECLARE
 BEGIN
     WITH m AS (
         UPDATE job_schedule s
-        SET accounted_until = greatest(s.accounted_until, p.accounted), next_slot = p.next_slot,
-            next_run_at = p.next_run, fault = p.fault, awaits_next = false,
+        SET accounted_until = greatest(s.accounted_until, to_timestamp(p.accounted)),
+            next_slot = to_timestamp(nullif(p.next_slot, 0)),
+            next_run_at = coalesce(to_timestamp(nullif(p.next_run, 0)::float8 / 1000), 'infinity'),
+            fault = p.fault, awaits_next = false,
             last_run_at = CASE WHEN EXISTS (
                 SELECT FROM unnest(entry_ids, fires) AS e (id, fires) WHERE e.id = s.id AND e.fires)
                 THEN now() ELSE s.last_run_at END,
@@ -250,12 +253,14 @@ BEGIN
             AND s.enabled AND s.next_run_at IS NOT DISTINCT FROM p.claimed
         RETURNING s.id
     )
-    SELECT array_agg(m.id) INTO moved FROM m;
+    SELECT array_agg(m.id) INTO moved_ids FROM m;
+    RETURN QUERY SELECT NULL::text, NULL::timestamptz, NULL::timestamptz,
+        coalesce(cardinality(moved_ids), 0)::bigint, 0, NULL::text, 0::bigint;
 
-    SELECT array_agg(e.id ORDER BY e.n), array_agg(e.slot ORDER BY e.n)
+    SELECT array_agg(e.id ORDER BY e.n), array_agg(to_timestamp(e.slot) ORDER BY e.n)
     INTO fired_ids, fired_slots
     FROM unnest(entry_ids, first_slots, fires) WITH ORDINALITY AS e (id, slot, fires, n)
-    WHERE e.fires AND e.id = ANY (moved);
+    WHERE e.fires AND e.id = ANY (moved_ids);
 
     SELECT array_agg(f.schedule_id), array_agg(f.slot), array_agg(f.runs), array_agg(f.reason)
     INTO fired_ids, fired_slots, fired_runs, fired_reasons
@@ -269,9 +274,9 @@ BEGIN
 
     RETURN QUERY
     WITH skipped AS (
-        SELECT e.id, e.slot, e.last_slot, e.slots, 'late' AS reason
+        SELECT e.id, to_timestamp(e.slot) AS slot, to_timestamp(e.last_slot) AS last_slot, e.slots, 'late' AS reason
         FROM unnest(entry_ids, first_slots, last_slots, counts, fires) AS e (id, slot, last_slot, slots, fires)
-        WHERE NOT e.fires AND e.id = ANY (moved)
+        WHERE NOT e.fires AND e.id = ANY (moved_ids)
         UNION ALL
         SELECT f.id, min(f.slot), max(f.slot), count(*), f.reason
         FROM unnest(fired_ids, fired_slots, fired_reasons) AS f (id, slot, reason)
@@ -310,7 +315,7 @@ BEGIN
 
     UPDATE schedule_preview v SET wanted = true
     FROM job_schedule s
-    WHERE v.schedule_id = ANY (moved) AND NOT v.wanted AND s.id = v.schedule_id
+    WHERE v.schedule_id = ANY (moved_ids) AND NOT v.wanted AND s.id = v.schedule_id
         AND v.low_at <= s.accounted_until;
 END
 $$;

@@ -1,12 +1,14 @@
 -- Claims up to $2 schedules for daemon $1 that are due, or have no next run (they are repaired), and
 -- tells when the next one falls due: always at least one row, with a NULL id when nothing was
--- claimed. A lock is taken over from a daemon that is dead, or after 30 s: a claim is held for
--- milliseconds. wait_ms is NULL when nothing is to come; 0 when more is due than was claimed.
+-- claimed. A lock is taken over when it is of $1 itself (a claim whose answer was lost), of a daemon
+-- that is dead, or older than 30 s: a claim is held for milliseconds. wait_ms is NULL when nothing is
+-- to come, and 0 when more is due than was claimed.
 WITH due AS (
     SELECT s.id
     FROM job_schedule s
     WHERE s.enabled AND s.next_run_at <= now()
-        AND (s.locked_by IS NULL OR s.locked_at < now() - interval '30 seconds' OR daemon_is_dead(s.locked_by))
+        AND (s.locked_by IS NULL OR s.locked_by = $1
+            OR s.locked_at < now() - interval '30 seconds' OR daemon_is_dead(s.locked_by))
     ORDER BY s.next_run_at
     LIMIT $2
     FOR UPDATE SKIP LOCKED
@@ -14,7 +16,8 @@ WITH due AS (
     SELECT s.id
     FROM job_schedule s
     WHERE s.enabled AND s.next_run_at IS NULL
-        AND (s.locked_by IS NULL OR s.locked_at < now() - interval '30 seconds' OR daemon_is_dead(s.locked_by))
+        AND (s.locked_by IS NULL OR s.locked_by = $1
+            OR s.locked_at < now() - interval '30 seconds' OR daemon_is_dead(s.locked_by))
     LIMIT $2
     FOR UPDATE SKIP LOCKED
 ), claimed AS (

@@ -1,0 +1,54 @@
+/*
+ * One round of the scheduler: puts new definitions in force, claims what is due,
+ * fires it, and keeps the slots to come. A job with one function a state; a round is
+ * two statements when something is due, and one when nothing is.
+ */
+#ifndef TOCSIN_SCHEDULER_FIRE_ROUND_H
+#define TOCSIN_SCHEDULER_FIRE_ROUND_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/civil_time.h"
+#include "scheduler/definitions.h"
+#include "scheduler/fire_batch.h"
+#include "service/service.h"
+#include "work/job.h"
+
+struct fire_round {
+    struct job job; /* first: the driver's */
+    struct service *service;
+    struct civil_zones *zones;
+    const struct definitions *definitions;
+    struct fire_batch *batch;
+    bool sync_owed;          /* the definitions are not in force yet, or not all of them */
+    bool zones_owed;         /* rules of zones are to be compared */
+    bool hint_owed;          /* runs were made whose workers have not been woken */
+    int64_t hinted_at_ms;    /* monotonic */
+    struct db_args previews; /* parameters that wait to be sent */
+    /* Of the last claim. */
+    bool full; /* more is due than was claimed */
+    bool previews_wanted;
+    int64_t db_now_ms;   /* the database's clock, UTC milliseconds */
+    int64_t answered_ms; /* monotonic: when it was read */
+    int64_t next_ms;     /* the next run of all, UTC milliseconds; INT64_MAX for none */
+};
+
+enum fire_round_state {
+    ROUND_SYNC,
+    ROUND_ZONES,
+    ROUND_CLAIM,
+    ROUND_FIRE,
+    ROUND_HINT,
+    ROUND_READ_PREVIEWS,
+    ROUND_STORE_PREVIEWS,
+    FIRE_ROUND_N_STATES,
+};
+
+/* For the job's type, whose over() is its owner's. */
+extern const struct job_state fire_round_states[FIRE_ROUND_N_STATES];
+
+/* Milliseconds until the next run, 0 when it is due; INT64_MAX for none. */
+int64_t fire_round_wait_ms(const struct fire_round *r);
+
+#endif
