@@ -8,9 +8,11 @@ static int start(struct service *s)
     struct reach *r = NULL;
     int err = reach_new(s, &r);
 
-    if (!err)
-        service_set_data(s, r);
-    return err;
+    if (err)
+        return err;
+    service_set_data(s, r);
+    reach_rescue(r);
+    return 0;
 }
 
 static void wake(struct service *s)

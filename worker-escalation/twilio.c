@@ -202,6 +202,7 @@ void twilio_judge_list(const struct message *m, const struct http_response *resp
         json_read(response->body, response->body_len, ANSWER_MAX, NULL, &answer) != 0 ||
         !json_is_array(list = json_read_get(answer, items, NULL))) {
         set_unknown(out, "its list cannot be read");
+        out->provider_failed = false; /* it answers, so messages may go on */
         return;
     }
     if (provider_now_s < 0)
