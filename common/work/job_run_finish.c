@@ -107,15 +107,15 @@ void job_run_finish_apart(struct job_run_worker *w, const struct job_run *run,
     free(text);
 }
 
-void job_run_finish(struct job_run *pub, const struct failure *failure, const char *result)
+void job_run_finish(struct job_run *run, const struct failure *failure, const char *result)
 {
-    struct run *run = (struct run *)pub;
-    struct job_run_worker *w = pub->worker;
+    struct run *mine = (struct run *)run;
+    struct job_run_worker *w = run->worker;
 
     if (failure && !failure->code)
         failure = NULL;
-    if (run->timed_out) {
-        job_run_free(w, run);
+    if (mine->timed_out) {
+        job_run_free(w, mine);
         loop_defer_start(w->turn);
         return;
     }
@@ -124,12 +124,12 @@ void job_run_finish(struct job_run *pub, const struct failure *failure, const ch
     else
         w->counts.succeeded++;
     if (failure || result || w->waiting.n == 2 * JOB_RUN_BATCH_MAX) {
-        job_run_finish_apart(w, pub, failure, result);
+        job_run_finish_apart(w, run, failure, result);
     } else {
-        w->waiting.ids[w->waiting.n] = pub->id;
-        w->waiting.fences[w->waiting.n++] = pub->fence;
+        w->waiting.ids[w->waiting.n] = run->id;
+        w->waiting.fences[w->waiting.n++] = run->fence;
     }
-    job_run_free(w, run);
+    job_run_free(w, mine);
     loop_defer_start(w->turn);
 }
 
@@ -143,22 +143,22 @@ void job_run_on_released(void *arg, struct db_result *r)
     loop_defer_start(w->turn);
 }
 
-void job_run_release(struct job_run *pub)
+void job_run_release(struct job_run *run)
 {
-    struct run *run = (struct run *)pub;
-    struct job_run_worker *w = pub->worker;
+    struct run *mine = (struct run *)run;
+    struct job_run_worker *w = run->worker;
     struct db_args args;
 
-    if (!run->timed_out) {
+    if (!mine->timed_out) {
         db_args_init(&args);
-        db_arg_ints(&args, &pub->id, 1);
-        db_arg_ints(&args, &pub->fence, 1);
+        db_arg_ints(&args, &run->id, 1);
+        db_arg_ints(&args, &run->fence, 1);
         db_arg_int(&args, w->daemon_id);
         if (db_conn_send(w->db, &SQL_release_runs, &args, DB_RETRY, job_run_on_released, w) == 0)
             w->statements++;
         db_args_release(&args);
     }
-    job_run_free(w, run);
+    job_run_free(w, mine);
     loop_defer_start(w->turn);
 }
 

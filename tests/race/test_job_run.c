@@ -45,13 +45,13 @@ static void read_trace(const char *path, int *ret_lines, int *ret_runs)
 {
     static unsigned char seen[RUNS * 4];
     FILE *f = fopen(path, "r");
-    long long id, us;
-    int attempt;
+    char line[128];
 
     memset(seen, 0, sizeof(seen));
     *ret_lines = *ret_runs = 0;
     assert_non_null(f);
-    while (fscanf(f, "%lld %d %lld", &id, &attempt, &us) == 3) {
+    while (fgets(line, sizeof(line), f)) {
+        long long id = strtoll(line, NULL, 10);
         assert_in_range(id, 1, sizeof(seen) - 1);
         *ret_runs += !seen[id];
         seen[id] = 1;
