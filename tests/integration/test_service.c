@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "base/buf.h"
 #include "sql/schema.h"
 #include "tests/support/harness.h"
 
@@ -101,6 +102,52 @@ static void test_environment_wins_over_the_file(void **state)
         0);
     assert_says(output, "CLEANUP_BATCH=20");
     assert_says(output, "CLEANUP_PARTITION_DAYS=9");
+}
+
+/* The names of --show-config, set or not, as KEY= lines. */
+static void add_keys(struct buf *all, const char *shown)
+{
+    for (const char *line = shown; *line; line += strcspn(line, "\n"), line += *line == '\n') {
+        const char *key = line + (strncmp(line, "# ", 2) == 0 ? 2 : 0);
+        size_t len = strspn(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789");
+
+        if (len > 0 && key[len] == '=')
+            buf_addf(all, "%.*s=\n", (int)len, key);
+    }
+}
+
+/* One file configures every executable: each knows the keys of the others, and no other key. */
+static void test_one_file_for_all(void **state)
+{
+    static const char *const executables[] = {
+        "scheduler", "worker-calendar", "worker-escalation", "worker-cleanup"};
+    const size_t n = sizeof executables / sizeof *executables;
+    struct harness *h = *state;
+    struct buf all = BUF_INIT(1 << 20);
+    const char *file, *output;
+
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(harness_run(h, executables[i],
+                             (const char *const[]){"--show-config", NULL}, NULL, &output),
+            0);
+        add_keys(&all, output);
+    }
+    assert_int_equal(buf_err(&all), 0);
+    file = harness_write_file(h, "all.conf", buf_str(&all));
+    for (size_t i = 0; i < n; i++) {
+        (void)harness_run(h, executables[i],
+            (const char *const[]){"--config", file, "--check-config", NULL}, NULL, &output);
+        if (strstr(output, "unknown"))
+            fail_msg("%s:\n%s", executables[i], output);
+    }
+    buf_add_str(&all, "CLEANUP_BATHC=1\n");
+    file = harness_write_file(h, "slip.conf", buf_str(&all));
+    assert_int_equal(
+        harness_run(
+            h, EXE, (const char *const[]){"--config", file, "--check-config", NULL}, NULL, &output),
+        78);
+    assert_says(output, "CLEANUP_BATHC");
+    buf_release(&all);
 }
 
 /* --- the life of a process ------------------------------------------------------------------- */
@@ -301,6 +348,7 @@ int main(void)
         TEST(test_every_fault_at_once),
         TEST(test_secrets_are_not_shown),
         TEST(test_environment_wins_over_the_file),
+        TEST(test_one_file_for_all),
         TEST(test_one_row_a_start_and_a_clean_stop),
         TEST(test_interrupt_drains_like_terminate),
         TEST(test_second_signal_ends_at_once),
