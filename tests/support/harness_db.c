@@ -171,7 +171,7 @@ bool harness_clone(struct harness *h)
     template_key(key);
     template = harness_format("tocsin_template_%s", key);
     h->name = harness_format("tocsin_test_%d_%llx", (int)getpid(), (unsigned long long)clock_us());
-    create = harness_format("CREATE DATABASE %s TEMPLATE %s STRATEGY file_copy", h->name, template);
+    create = harness_format("CREATE DATABASE %s TEMPLATE %s STRATEGY wal_log", h->name, template);
     h->maintenance = connect_to(h->server, "postgres", NULL);
     ok = h->maintenance && quietly(h->maintenance, "SELECT pg_advisory_lock(7)") &&
          make_template(h, template) && quietly(h->maintenance, create) &&
