@@ -86,7 +86,7 @@ static enum step take_token(struct sync *s, const struct http_response *r)
     enum google_verdict verdict =
         google_token_read(r->status, r->body, r->body_len, &token, &expires_ms, &s->job.failure);
     if (verdict == GOOGLE_OK) {
-        s->refreshed = true;
+        s->exchanges++;
         google_tokens_put(s->shop->tokens, s->job.id, s->row.sealed, buf_str(&token), expires_ms);
     } else {
         s->job.failure.retry_after_ms = http_response_retry_after_ms(r);
@@ -113,8 +113,9 @@ static enum step send_page_request(struct sync *s)
     _cleanup_(secret_freep) struct secret *token =
         google_tokens_get(s->shop->tokens, s->job.id, s->row.sealed);
     if (!token)
-        return s->refreshed ? fail(s, ERR_PROTOCOL, "the access token", "it expires at once")
-                            : job_next(&s->job, SYNC_TOKEN);
+        return s->exchanges == SYNC_EXCHANGES_MAX
+                   ? fail(s, ERR_PROTOCOL, "the access token", "it expires at once")
+                   : job_next(&s->job, SYNC_TOKEN);
     struct buf url = BUF_INIT(URL_MAX), authorization = BUF_INIT(HEADER_MAX);
     struct ics_window window = sync_window(s);
     struct google_query query = {
@@ -190,8 +191,9 @@ static enum step take_answer(struct sync *s, const struct http_response *r)
         return take_page(s, r);
     case GOOGLE_REFRESH:
         google_tokens_drop(s->shop->tokens, s->job.id);
-        if (s->refreshed)
+        if (s->refused)
             return sync_give_up(s);
+        s->refused = true;
         begin_anew(s, s->full);
         return job_next(&s->job, SYNC_TOKEN);
     case GOOGLE_FULL_SYNC:

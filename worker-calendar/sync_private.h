@@ -21,8 +21,9 @@
 #define SYNC_SEAL_CONTEXT "calendar_credentials.sealed"
 /* Owner's mail addresses that are looked for among attendees. */
 #define SYNC_ADDRESSES_MAX 16
-/* Pages of one sync. */
-#define SYNC_PAGES_MAX 100
+/* Exchanges of a refresh token, and pages, of one sync. */
+#define SYNC_EXCHANGES_MAX 2
+#define SYNC_PAGES_MAX     100
 /* Events that ended so long ago still belong to the window. */
 #define SYNC_PAST_S CIVIL_DAY_S
 
@@ -70,8 +71,9 @@ struct sync {
     /* Under way. */
     bool full; /* what comes is all there is in the window */
     bool unchanged;
-    bool refreshed; /* google: the token was got in this sync */
-    bool dead;      /* see calendar_fail() */
+    bool refused;  /* google: an access token was not accepted */
+    int exchanges; /* google: of the refresh token */
+    bool dead;     /* see calendar_fail() */
     int pages;
     struct failure why; /* code 0: none */
     struct buf body;

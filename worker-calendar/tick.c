@@ -31,6 +31,7 @@ struct tick {
     int in_flight;  /* syncs of this tick */
     int answers;    /* of the database, owed */
     bool exhausted; /* nothing more is due, or may be claimed */
+    bool left; /* the process stops before all was done: another one takes the run */
     int succeeded, failed;
     struct failure failure;
 };
@@ -60,6 +61,8 @@ static void complete(struct tick *t)
     int64_t elapsed_ms = clock_ms() - t->started_ms;
     if (t->failure.code) {
         job_run_finish(t->run, &t->failure, NULL);
+    } else if (t->left) {
+        job_run_release(t->run);
     } else {
         log_info(F(F_INT("job_run_id", t->run->id)),
             "Tick completed: %d succeeded, %d failed, %lld ms", t->succeeded, t->failed,
@@ -105,6 +108,7 @@ static void on_sync_over(void *arg, enum sync_outcome outcome)
     t->board->in_flight--;
     t->succeeded += outcome == SYNC_SUCCEEDED;
     t->failed += outcome == SYNC_FAILED;
+    t->left = t->left || outcome == SYNC_GIVEN_BACK;
     all_go_on(t->board);
 }
 
@@ -204,8 +208,11 @@ static void claim(struct tick *t)
 /* Claims where there is room; ends the tick when nothing of it is under way any more. */
 static void go_on(struct tick *t)
 {
-    if (service_draining(t->board->service) || out_of_time(t))
+    if (service_draining(t->board->service)) {
+        t->left = t->left || !t->exhausted;
         t->exhausted = true;
+    }
+    t->exhausted = t->exhausted || out_of_time(t);
     if (!t->exhausted && !t->board->claiming && t->started_at && room(t) > 0)
         claim(t);
     if (t->exhausted && t->in_flight == 0 && t->answers == 0)

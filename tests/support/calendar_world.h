@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/secret.h"
 #include "tests/fake/fake_provider.h"
 #include "tests/support/harness.h"
 
