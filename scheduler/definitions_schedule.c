@@ -5,7 +5,6 @@
 #include "base/cleanup.h"
 #include "scheduler/schedule_rule.h"
 
-#define HOLIDAYS       "holidays:"
 #define STAGGER_MS_MAX (INT64_C(86400) * 1000)
 #define BATCH_MAX      10000
 #define KEYS_MAX       64
@@ -75,12 +74,13 @@ static json_t *resolve_holidays(
     for (size_t i = 0; i < n; i++) {
         struct json_at item = JSON_AT_INDEX(&at, i);
         const char *text = json_string_value(json_array_get(blackout, i));
-        if (!text || strncmp(text, HOLIDAYS, strlen(HOLIDAYS)) != 0)
+        if (!text || strncmp(text, SCHEDULE_HOLIDAYS, strlen(SCHEDULE_HOLIDAYS)) != 0)
             continue;
-        json_t *list = json_object_get(context->holidays, text + strlen(HOLIDAYS));
+        json_t *list = json_object_get(context->holidays, text + strlen(SCHEDULE_HOLIDAYS));
         if (json_array_size(list) == 0) {
             definitions_fault(o->faults, &item,
-                "there is no list \"%s\" with dates under \"holidays\"", text + strlen(HOLIDAYS));
+                "there is no list \"%s\" with dates under \"holidays\"",
+                text + strlen(SCHEDULE_HOLIDAYS));
             continue;
         }
         for (size_t d = 1; d < json_array_size(list); d++)

@@ -41,7 +41,8 @@ int schedule_rule_parse_dates(const char *text, struct slot_dates *ret_dates)
     return 0;
 }
 
-/* The dates of `blackout`; faulty ones are told of and left out. */
+/* The dates of `blackout`; faulty ones are told of and left out. A list's name that is still
+ * there is of no list, and has been told of. */
 static int read_blackout(
     const struct definitions_object *o, struct slot_dates **ret_dates, size_t *ret_n)
 {
@@ -61,7 +62,7 @@ static int read_blackout(
         const char *text = json_string_value(json_array_get(list, i));
         if (text && schedule_rule_parse_dates(text, &dates[*ret_n]) == 0)
             (*ret_n)++;
-        else
+        else if (!text || strncmp(text, SCHEDULE_HOLIDAYS, strlen(SCHEDULE_HOLIDAYS)) != 0)
             definitions_fault(o->faults, &item,
                 "write a date (2026-12-24), a range (2026-12-24..2027-01-02) or a list "
                 "(holidays:NAME)");

@@ -15,6 +15,8 @@
 
 #define SCHEDULE_GRACE_MS_DEFAULT (INT64_C(60) * 1000)
 #define SCHEDULE_CATCH_UP_CAP_MAX 1000
+/* Before the name of a holiday list, in the blackout of the file. */
+#define SCHEDULE_HOLIDAYS "holidays:"
 
 enum schedule_catch_up {
     CATCH_UP_SKIP,     /* late slots are passed over */
