@@ -9,6 +9,7 @@
 
 const struct channel *const channels[] = {
     &channel_console,
+    &channel_webhook,
     &channel_twilio_sms,
     &channel_twilio_whatsapp,
     &channel_twilio_voice,

@@ -46,7 +46,7 @@ struct outcome {
 void outcome_init(struct outcome *out);
 
 /* A request with what it points to. */
-#define CHANNEL_HEADERS_MAX 6
+#define CHANNEL_HEADERS_MAX 16
 struct channel_request {
     struct http_request http;
     struct buf url;

@@ -1,5 +1,7 @@
 #include "worker-escalation/config.h"
 
+#include "base/standard_webhooks.h"
+
 #define KEY(name, kind, member, ...)                                                               \
     {                                                                                              \
         .key = (name), .type = (kind), .offset = offsetof(struct reach_config, member),            \
@@ -19,6 +21,8 @@ const struct config_key reach_config_keys[REACH_CONFIG_N_KEYS] = {
         .help = "The number, in E.164, that WhatsApp messages come from."),
     KEY("PUBLIC_URL", CONFIG_URL, public_url,
         .help = "Where providers reach the gateway; without it no callbacks are asked for."),
+    KEY("DEAD_MAN_URL", CONFIG_URL, dead_man_url, .secret = true,
+        .help = "Called by GET after every clean delivery audit; its silence is the alarm."),
     KEY("WEBHOOK_SECRET", CONFIG_STRING, webhook_secret, .secret = true,
         .help = "Signs webhooks and http jobs after Standard Webhooks: whsec_ and base64."),
     KEY("WEBHOOK_ALLOW_PRIVATE", CONFIG_BOOL, webhook_allow_private, .fallback = "false",
@@ -39,6 +43,8 @@ void reach_config_check(const void *config, struct buf *faults)
         buf_add_str(faults, "TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN go together\n");
     if (c->twilio_account_sid && !c->twilio_from && !c->twilio_whatsapp_from)
         buf_add_str(faults, "TWILIO_FROM: needed with TWILIO_ACCOUNT_SID\n");
+    if (c->webhook_secret && standard_webhooks_check_secret(c->webhook_secret) != 0)
+        buf_add_str(faults, "WEBHOOK_SECRET: whsec_ and the base64 of 24 to 64 bytes\n");
     if (c->twilio_from && c->twilio_from[0] != '+')
         buf_add_str(faults, "TWILIO_FROM: a number in E.164 starts with +\n");
     if (c->twilio_whatsapp_from && c->twilio_whatsapp_from[0] != '+')

@@ -17,6 +17,7 @@ struct reach_config {
     char *twilio_from;
     char *twilio_whatsapp_from;
     char *public_url;
+    char *dead_man_url;
     char *webhook_secret;
     bool webhook_allow_private;
     bool http_job_allow_private;
@@ -24,7 +25,7 @@ struct reach_config {
     int64_t send_timeout_ms;
 };
 
-#define REACH_CONFIG_N_KEYS 11
+#define REACH_CONFIG_N_KEYS 12
 extern const struct config_key reach_config_keys[REACH_CONFIG_N_KEYS];
 
 /* What single keys cannot say: names that must be set together. One line a fault. */

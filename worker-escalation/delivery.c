@@ -243,7 +243,7 @@ struct delivery *delivery_new(struct claimed *claimed, int row, const struct rea
     read_message(r, row, &d->message);
     d->channel = channel_find(d->message.channel);
     if (d->channel && !d->channel->play) {
-        d->circuit = circuit_get(circuits, d->channel->name);
+        d->circuit = circuit_get(circuits, db_text(r, row, "circuit"));
         if (!d->circuit) {
             free(d);
             return NULL;

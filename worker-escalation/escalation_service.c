@@ -1,6 +1,8 @@
 #include "worker-escalation/escalation_service.h"
 
 #include "worker-escalation/config.h"
+#include "worker-escalation/job_audit.h"
+#include "worker-escalation/job_http.h"
 #include "worker-escalation/reach.h"
 
 static int start(struct service *s)
@@ -41,6 +43,8 @@ static void stop(struct service *s)
 }
 
 static const struct job_run_handler handlers[] = {
+    {"delivery_audit", job_audit_start},
+    {"http", job_http_start},
     {NULL, NULL},
 };
 

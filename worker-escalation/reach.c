@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "sql/worker-escalation.h"
+#include "worker-escalation/gates.h"
 
 /* Of an attempt: asking and sending, each with SEND_TIMEOUT, and this for the way. */
 #define DEADLINE_MARGIN_MS 5000
@@ -126,20 +127,6 @@ static void on_claimed(void *arg, struct db_result *res)
     service_wake_in(r->service, AGAIN_MS);
 }
 
-static size_t gates_on(struct reach *r, const char *gates[3])
-{
-    unsigned flags = service_flags(r->service);
-    size_t n = 0;
-
-    if (flags & SERVICE_FLAG_ALERTS)
-        gates[n++] = "alerts";
-    if (flags & SERVICE_FLAG_CHECKIN)
-        gates[n++] = "checkin";
-    if (flags & SERVICE_FLAG_ESCALATION)
-        gates[n++] = "escalation";
-    return n;
-}
-
 static int64_t room(const struct reach *r)
 {
     int64_t free_places = r->config->max_in_flight - r->in_hand;
@@ -149,8 +136,8 @@ static int64_t room(const struct reach *r)
 
 static void claim_args(struct reach *r, int64_t limit, struct db_args *args)
 {
-    const char *gates[3], *full[16], *askable[16];
-    size_t n_gates = gates_on(r, gates), n_full = 0, n_askable = 0;
+    const char *gates[GATES_MAX], *full[16], *askable[16];
+    size_t n_gates = gates_on(service_flags(r->service), gates), n_full = 0, n_askable = 0;
     int64_t most = r->config->max_in_flight * 3 / 4;
 
     for (size_t i = 0; i < n_channels; i++) {

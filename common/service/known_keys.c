@@ -41,6 +41,7 @@ const char *const service_known_keys[] = {
     "TWILIO_FROM",
     "TWILIO_WHATSAPP_FROM",
     "PUBLIC_URL",
+    "DEAD_MAN_URL",
     "WEBHOOK_SECRET",
     "WEBHOOK_ALLOW_PRIVATE",
     "HTTP_JOB_ALLOW_PRIVATE",

@@ -469,6 +469,66 @@ BEGIN
 END
 $$;
 
+-- What the auditor found: a rung that should have gone out and did not, an incident without its
+-- notifications, a failure that nobody took over. Each is recorded and repaired once.
+CREATE TABLE audit_finding (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind text NOT NULL CHECK (kind IN ('overdue', 'unplanned', 'not_followed')),
+    incident_id bigint REFERENCES incident ON DELETE CASCADE,
+    notification_id bigint REFERENCES notification ON DELETE CASCADE,
+    detail text NOT NULL,
+    found_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE UNIQUE INDEX audit_finding_once ON audit_finding (kind, coalesce(incident_id, 0), coalesce(notification_id, 0));
+
+-- Looks for what should have happened by `late` ago, records it, repairs it once, and returns what
+-- is new. `gates` are those that are on.
+CREATE FUNCTION reach_audit(late interval, gates text[]) RETURNS SETOF audit_finding
+LANGUAGE plpgsql AS $$
+DECLARE
+    finding audit_finding;
+BEGIN
+    FOR finding IN
+        INSERT INTO audit_finding (kind, incident_id, notification_id, detail)
+        SELECT 'overdue', n.incident_id, n.id, format('%s was to be worked by %s', n.kind,
+            to_char(n.next_attempt_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"'))
+        FROM notification AS n
+        WHERE n.pending AND n.next_attempt_at < now() - late AND n.gate = ANY(gates)
+            AND (n.locked_at IS NULL OR n.locked_at < now() - late)
+        UNION ALL
+        SELECT DISTINCT 'unplanned', r.incident_id, NULL::bigint, 'a rung has no notification'
+        FROM incident_rungs((SELECT coalesce(array_agg(i.id), '{}') FROM incident AS i
+            WHERE i.status = 'open' AND i.created_at < now() - late
+                AND i.starts_at > now() - interval '1 day')) AS r
+        WHERE NOT EXISTS (
+            SELECT FROM notification AS n
+            WHERE n.incident_id = r.incident_id AND n.rung_id = r.rung_id AND n.user_id = r.user_id
+                AND n.state <> 'cancelled')
+        UNION ALL
+        SELECT 'not_followed', n.incident_id, n.id, format('%s failed and nothing took over', n.kind)
+        FROM notification AS n JOIN incident AS i ON i.id = n.incident_id
+        WHERE n.state = 'failed' AND i.status = 'open' AND i.revision = n.revision
+            AND n.useless_after > now() AND n.next_attempt_at < now() - late
+            AND notification_next_contact(n.incident_id, n.rung_id, n.user_id, n.mode, n.revision) IS NOT NULL
+        ON CONFLICT DO NOTHING
+        RETURNING *
+    LOOP
+        CASE finding.kind
+        WHEN 'overdue' THEN
+            UPDATE notification AS n SET locked_at = NULL, locked_by = NULL, fence = NULL,
+                unsettled_since = coalesce(n.unsettled_since, n.locked_at)
+            WHERE n.id = finding.notification_id AND n.locked_at < now() - late;
+            PERFORM pg_notify('tocsin_worker-escalation', '');
+        WHEN 'unplanned' THEN
+            PERFORM incident_plan(ARRAY[finding.incident_id]);
+        WHEN 'not_followed' THEN
+            PERFORM notification_fail_over(finding.notification_id);
+        END CASE;
+        RETURN NEXT finding;
+    END LOOP;
+END
+$$;
+
 -- Who may what.
 GRANT SELECT ON org, person_group, person_group_member, ladder, ladder_rung
     TO tocsin_worker_calendar, tocsin_worker_escalation;
@@ -480,6 +540,8 @@ GRANT SELECT (id, org_id, user_id, channel, modes, position, verified_at, disabl
 GRANT SELECT, INSERT, UPDATE ON incident, notification TO tocsin_worker_calendar, tocsin_worker_escalation;
 GRANT SELECT, INSERT ON notification_transition TO tocsin_worker_calendar, tocsin_worker_escalation;
 GRANT SELECT, INSERT, UPDATE ON attempt TO tocsin_worker_escalation;
+GRANT SELECT, INSERT ON audit_finding TO tocsin_worker_escalation;
+GRANT SELECT ON audit_finding TO tocsin_probe;
 GRANT SELECT, INSERT, UPDATE ON circuit TO tocsin_worker_calendar, tocsin_worker_escalation;
 GRANT INSERT ON webhook_delivery_log TO tocsin_worker_escalation;
 GRANT SELECT ON incident, notification, circuit TO tocsin_probe;

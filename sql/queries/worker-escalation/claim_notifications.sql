@@ -14,7 +14,10 @@ WITH due AS MATERIALIZED (
     LIMIT $2::int
     FOR UPDATE SKIP LOCKED
 ), judged AS MATERIALIZED (
-    SELECT n.id, n.useless_after > now() AND coalesce(i.status = 'open' AND i.revision = n.revision, true) AS wanted,
+    -- A webhook's circuit is its host's, so that one that is down hinders no other.
+    SELECT n.id, CASE n.channel WHEN 'webhook' THEN
+            'webhook:' || substring(c.address from '^[a-z]+://(?:[^/?#]*@)?([^/?#]+)') ELSE n.channel END AS circuit,
+        n.useless_after > now() AND coalesce(i.status = 'open' AND i.revision = n.revision, true) AS wanted,
         CASE
             WHEN n.unsettled_since IS NOT NULL AND n.channel = ANY($6::text[]) THEN 'settle'
             WHEN n.unsettled_since IS NOT NULL AND n.policy = 'at_most_once' THEN 'unknown'
@@ -46,10 +49,11 @@ WITH due AS MATERIALIZED (
     FROM judged AS j
     WHERE n.id = j.id
     RETURNING n.id, n.fence, n.incident_id, n.user_id, n.contact_method_id, n.channel, n.mode, n.kind,
-        n.gate, n.policy, n.body, n.attempts, n.due_at, n.useless_after, n.unsettled_since, j.verdict, j.wanted
+        n.gate, n.policy, n.body, n.attempts, n.due_at, n.useless_after, n.unsettled_since, j.verdict, j.wanted,
+        coalesce(j.circuit, n.channel) AS circuit
 ), begun AS (
     INSERT INTO attempt (notification_id, number, circuit, daemon_id, fence, started_at, deadline_at)
-    SELECT t.id, t.attempts, t.channel, $1::bigint, t.fence, now(), now() + $5::bigint * interval '1 millisecond'
+    SELECT t.id, t.attempts, t.circuit, $1::bigint, t.fence, now(), now() + $5::bigint * interval '1 millisecond'
     FROM taken AS t
     WHERE t.verdict IN ('send', 'settle')
     RETURNING id, notification_id
@@ -61,7 +65,7 @@ WITH due AS MATERIALIZED (
     LIMIT 1
 )
 SELECT (SELECT in_ms FROM coming) AS next_in_ms,
-    t.id, t.fence, t.verdict, t.wanted, t.incident_id, t.channel, t.mode, t.kind, t.gate, t.policy,
+    t.id, t.fence, t.verdict, t.wanted, t.incident_id, t.channel, t.circuit, t.mode, t.kind, t.gate, t.policy,
     t.body, t.attempts AS attempt, b.id AS attempt_id, c.address, u.name AS person, o.name AS owner,
     i.title, i.kind AS incident_kind,
     extract(epoch FROM i.starts_at - now())::bigint AS starts_in_s,

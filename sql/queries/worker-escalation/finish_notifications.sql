@@ -26,7 +26,8 @@ WITH given AS MATERIALIZED (
         g.outcome IN ('passing', 'diverted') AND notification_next_contact(
             n.incident_id, n.rung_id, n.user_id, n.mode, n.revision) IS NOT NULL AS has_next,
         (SELECT extract(epoch FROM greatest(k.open_until, k.probe_until) - now()) * 1000
-            FROM circuit AS k WHERE k.name = n.channel) AS circuit_ms
+            FROM circuit AS k WHERE k.name = (SELECT a.circuit FROM attempt AS a
+                WHERE a.notification_id = n.id AND a.number = n.attempts)) AS circuit_ms
     FROM mine AS m
     JOIN notification AS n ON n.id = m.id
     JOIN given AS g ON g.id = n.id
