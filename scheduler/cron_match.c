@@ -163,7 +163,7 @@ int cron_at_or_after(const struct cron_expr *expr, int64_t local, int64_t *ret_l
 {
     struct civil_time t;
     uint64_t days;
-    int64_t time;
+    int64_t time = 0;
     int last;
 
     if (!in_years(local))
@@ -195,7 +195,7 @@ int cron_at_or_before(const struct cron_expr *expr, int64_t local, int64_t *ret_
 {
     struct civil_time t;
     uint64_t days;
-    int64_t time;
+    int64_t time = 0;
     int first;
 
     if (!in_years(local))

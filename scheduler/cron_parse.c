@@ -202,7 +202,7 @@ static int take_last_day(struct field *f, struct cron_expr *e)
 /* nW, n#k or nL. */
 static bool take_suffix(struct field *f, int value, struct cron_expr *e, int *ret_err)
 {
-    int nth;
+    int nth = 0;
 
     *ret_err = 0;
     if (f->which == MONTH_DAY && take(f, 'W')) {

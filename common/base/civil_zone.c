@@ -274,7 +274,7 @@ struct civil_time civil_time_from_utc(const struct civil_zone *zone, int64_t utc
 void civil_time_to_utc(const struct civil_zone *zone, int64_t local, struct civil_instants *ret)
 {
     struct civil_instants found = {.kind = CIVIL_GAP};
-    struct tzif_span span;
+    struct tzif_span span = {0};
     int n = 0;
 
     for (int64_t at = local - OFFSET_REACH_S; at <= local + OFFSET_REACH_S; at = span.end) {

@@ -342,9 +342,9 @@ static void test_ceilings(void **state)
     /* Rules that never come, or too often. */
     buf_add_str(&text,
         "BEGIN:VCALENDAR\r\n" EVENT("never", "DTSTART:19000101T000000Z\r\nRRULE:FREQ=HOURLY;"
-                                             "BYMONTH=2;BYMONTHDAY=30\r\n") EVENT(
-            "counted", "DTSTART:20210101T000000Z\r\nRRULE:FREQ=HOURLY;BYMINUTE=0,20,40;COUNT="
-                       "900000\r\n") EVENT("hourly",
+                                             "BYMONTH=2;BYMONTHDAY=30\r\n") EVENT("counted",
+            "DTSTART:20210101T000000Z\r\nRRULE:FREQ=HOURLY;BYMINUTE=0,20,40;COUNT="
+            "900000\r\n") EVENT("hourly",
             "DTSTART:20260101T000000Z\r\nRRULE:FREQ=HOURLY;BYMINUTE=0,30\r\n") "END:VCALENDAR\r\n");
     assert_int_equal(read_text(&utc, buf_str(&text), text.len, &out, &fault, &stats), 0);
     assert_int_equal(stats.cut, 2);
