@@ -380,8 +380,8 @@ END
 $$;
 
 -- What the definitions of a file would change, and what they change: new, changed, back, retired.
--- `waits`: a slot of the schedule is due under its old definition; it is fired first, and the change
--- comes with the next synchronisation. Jobs come as rows of `job`, schedules as rows of
+-- `waits`: a slot of the schedule is due under its old definition, or may be: it has no next run yet.
+-- What is due is fired first, and the change comes with the next synchronisation. Jobs come as rows of `job`, schedules as rows of
 -- `job_schedule`, both without their state.
 CREATE FUNCTION schedule_diff(jobs jsonb, schedules jsonb)
 RETURNS TABLE (kind text, key text, change text, detail text)
@@ -392,7 +392,7 @@ LANGUAGE sql STABLE AS $$
         FROM jsonb_array_elements(jobs) AS f FULL JOIN job j ON j.key = f.value ->> 'key'
         UNION ALL
         SELECT 'schedule', coalesce(f.value ->> 'key', s.key), f.value -> 'definition', s.definition,
-            s.retired_at IS NOT NULL, s.enabled AND s.next_run_at <= now()
+            s.retired_at IS NOT NULL, s.enabled AND coalesce(s.next_run_at <= now(), true)
         FROM jsonb_array_elements(schedules) AS f FULL JOIN job_schedule s ON s.key = f.value ->> 'key'
     ), told AS (
         SELECT p.kind, p.key, p.due, p.new, p.old, CASE
@@ -453,7 +453,7 @@ BEGIN
             awaits_next = s.enabled, next_slot = NULL, next_run_at = NULL, fault = NULL, retired_at = NULL,
             locked_at = NULL, locked_by = NULL, fence = NULL
         WHERE (s.definition <> excluded.definition OR s.retired_at IS NOT NULL OR s.fault IS NOT NULL)
-            AND NOT (s.enabled AND s.next_run_at <= now())
+            AND NOT (s.enabled AND coalesce(s.next_run_at <= now(), true))
         RETURNING s.id, s.revision
     )
     INSERT INTO schedule_preview AS v (schedule_id, revision)
@@ -462,7 +462,7 @@ BEGIN
     SET revision = excluded.revision, slots = '{}', run_at = '{}', moved = '{}', low_at = NULL, wanted = true;
 
     UPDATE job_schedule s SET enabled = false, retired_at = now()
-    WHERE s.retired_at IS NULL AND NOT (s.enabled AND s.next_run_at <= now())
+    WHERE s.retired_at IS NULL AND NOT (s.enabled AND coalesce(s.next_run_at <= now(), true))
         AND NOT EXISTS (SELECT FROM jsonb_array_elements(schedules) AS f WHERE f.value ->> 'key' = s.key);
     PERFORM pg_notify('tocsin_scheduler', '');
 END
