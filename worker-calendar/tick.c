@@ -266,7 +266,7 @@ static void on_quarantined(void *arg, struct db_result *r)
     for (int row = 0; !r->err && row < db_rows(r); row++)
         log_error(F(F_INT("user_id", db_int(r, row, "user_id")),
                       F_INT("credential_id", db_int(r, row, "id"))),
-            "Calendar of user %lld is left alone for a day: three processes died or hung with it",
+            "Calendar of user %lld is left alone for an hour: three processes died or hung with it",
             (long long)db_int(r, row, "user_id"));
     go_on(t);
 }
