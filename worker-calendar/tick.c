@@ -31,7 +31,7 @@ struct tick {
     int in_flight;  /* syncs of this tick */
     int answers;    /* of the database, owed */
     bool exhausted; /* nothing more is due, or may be claimed */
-    bool left; /* the process stops before all was done: another one takes the run */
+    bool left;      /* the process stops before all was done: another one takes the run */
     int succeeded, failed;
     struct failure failure;
 };

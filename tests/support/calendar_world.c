@@ -11,11 +11,12 @@
 #include "base/secret.h"
 #include "tests/support/harness_internal.h"
 
-#define SEAL_KEYS "test:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
-#define TEXT_MAX  ((size_t)16 << 20)
-#define ENV_MAX   32
-#define GOOGLE_SECRET                                                                              \
-    "{\"client_id\": \"id\", \"client_secret\": \"s&cret\", \"refresh_token\": \"refresh\"}"
+#define SEAL_KEYS_ENV "TOCSIN_SEAL_KEYS=test:MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
+#define TEXT_MAX      ((size_t)16 << 20)
+#define ENV_MAX       32
+
+static const char google_secret[] =
+    "{\"client_id\": \"id\", \"client_secret\": \"s&cret\", \"refresh_token\": \"refresh\"}";
 
 static int setup(void **state, int (*harness)(void **state))
 {
@@ -31,7 +32,7 @@ static int setup(void **state, int (*harness)(void **state))
     w->h = h;
     buf_init(&w->text, TEXT_MAX);
     assert_int_equal(fake_provider_new(0, &w->fake), 0);
-    assert_int_equal(secret_ring_parse(SEAL_KEYS, &faults, &w->ring), 0);
+    assert_int_equal(secret_ring_parse(strchr(SEAL_KEYS_ENV, '=') + 1, &faults, &w->ring), 0);
     buf_release(&faults);
     *state = w;
     return 0;
@@ -78,7 +79,7 @@ static const char *keep(struct calendar_world *w, const char *name, const char *
 struct harness_proc *calendar_world_spawn(struct calendar_world *w, const char *const *env)
 {
     const char *all[ENV_MAX] = {
-        "TOCSIN_SEAL_KEYS=" SEAL_KEYS,
+        SEAL_KEYS_ENV,
         "CALENDAR_ALLOW_PRIVATE=true",
         "CALENDAR_FETCH_TIMEOUT=10s",
         keep(w, "CALENDAR_FILE_DIR=", harness_dir(w->h)),
@@ -129,8 +130,8 @@ void calendar_world_add_google(struct calendar_world *w, int64_t id, const char 
 {
     struct buf sealed = BUF_INIT(4096);
 
-    assert_int_equal(secret_seal(w->ring, "calendar_credentials.sealed", GOOGLE_SECRET,
-                         strlen(GOOGLE_SECRET), &sealed),
+    assert_int_equal(secret_seal(w->ring, "calendar_credentials.sealed", google_secret,
+                         strlen(google_secret), &sealed),
         0);
     harness_execf(w->h,
         "INSERT INTO calendar_credentials (id, user_id, provider, source, sealed)"
