@@ -47,8 +47,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         must(!tz);
         return 0;
     }
-    for (int64_t at = -(INT64_C(1) << 60); at < end; at = span.end) {
-        must(n++ < SPANS_MAX);
+    /* A rule may take over in the depths of time and have more spans than anybody can walk. */
+    for (int64_t at = -(INT64_C(1) << 60); at < end && n < SPANS_MAX; at = span.end, n++) {
         tzif_span_at(tz, at, &span);
         check_span(tz, at, &span);
         if (span.end == INT64_MAX)
