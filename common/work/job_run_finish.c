@@ -183,16 +183,22 @@ static void on_finish_runs(void *arg, struct db_result *r)
             log_failure(LOG_LEVEL_WARN, &f, F(F_STR("queue", w->queue)),
                 "%zu runs could not be finished, trying again", w->under_way.n);
         take_back(w);
+        w->uncertain |= r->err == ERR_DISCONNECTED;
         w->apart = true;
         job_run_look_in(w, APOLOGY_MS);
     } else if (!r->err) {
         int64_t lost = (int64_t)w->under_way.n - db_affected(r);
         w->apart = false;
-        if (lost > 0) {
+        if (lost > 0 && w->uncertain) {
+            log_info(F(F_STR("queue", w->queue)),
+                "%lld runs had been finished before the connection broke, or were lost to a rescue",
+                (long long)lost);
+        } else if (lost > 0) {
             w->counts.lost += lost;
             log_warn(F(F_STR("queue", w->queue)),
                 "the claims of %lld runs were lost: their results are dropped", (long long)lost);
         }
+        w->uncertain = false;
         loop_defer_start(w->turn);
     }
     w->under_way.n = 0;

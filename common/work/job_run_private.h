@@ -44,8 +44,9 @@ struct job_run_worker {
     int64_t look_at_ms;       /* when look_again fires, monotonic */
     int64_t retries_until_ms; /* a run that failed here falls due again until then */
     bool claiming, finishing;
-    bool wanted; /* a claim is worth its while */
-    bool apart;  /* the last finish and claim failed together: send them apart */
+    bool wanted;    /* a claim is worth its while */
+    bool apart;     /* the last finish and claim failed together: send them apart */
+    bool uncertain; /* the connection broke under a finish: it may have been done */
     bool stopped;
     struct job_run_counts counts;
 };

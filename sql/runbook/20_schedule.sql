@@ -192,12 +192,13 @@ END
 $$;
 
 -- What has become of a schedule's slots and what holds it, the newest first.
-CREATE OR REPLACE FUNCTION why_schedule(schedule_key text)
-RETURNS TABLE (at timestamptz, what text, detail text)
+DROP FUNCTION IF EXISTS why_schedule(text);
+CREATE FUNCTION why_schedule(schedule_key text)
+RETURNS TABLE (at timestamptz, step text, detail text)
 LANGUAGE sql STABLE AS $$
-    WITH s AS (SELECT x.* FROM job_schedule x WHERE x.id = schedule_id(schedule_key))
-    SELECT * FROM (
-        SELECT s.next_run_at AS at, 'next run' AS what,
+    WITH s AS (SELECT x.id, x.key, x.enabled, x.fault, x.flag, x.next_run_at, x.locked_at, x.locked_by FROM job_schedule x WHERE x.id = schedule_id(schedule_key))
+    SELECT told.at, told.step, told.detail FROM (
+        SELECT s.next_run_at AS at, 'next run' AS step,
             CASE
                 WHEN s.fault IS NOT NULL THEN 'never: ' || s.fault
                 WHEN NOT s.enabled THEN format('none: it is disabled; SELECT schedule_enable(%L)', s.key)
