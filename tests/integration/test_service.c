@@ -125,10 +125,14 @@ static void test_one_file_for_all(void **state)
     struct harness *h = *state;
     struct buf all = BUF_INIT(1 << 20);
     const char *file, *output;
+    char *schedules = NULL;
 
+    assert_true(
+        asprintf(&schedules, "SCHEDULES_FILE=%s/deploy/schedules.json", harness_root(h)) > 0);
     for (size_t i = 0; i < n; i++) {
-        assert_int_equal(harness_run(h, executables[i],
-                             (const char *const[]){"--show-config", NULL}, NULL, &output),
+        assert_int_equal(
+            harness_run(h, executables[i], (const char *const[]){"--show-config", NULL},
+                (const char *const[]){schedules, NULL}, &output),
             0);
         add_keys(&all, output);
     }
@@ -148,6 +152,7 @@ static void test_one_file_for_all(void **state)
         78);
     assert_says(output, "CLEANUP_BATHC");
     buf_release(&all);
+    free(schedules);
 }
 
 /* --- the life of a process ------------------------------------------------------------------- */
