@@ -104,15 +104,20 @@ static void test_environment_wins_over_the_file(void **state)
     assert_says(output, "CLEANUP_PARTITION_DAYS=9");
 }
 
-/* The names of --show-config, set or not, as KEY= lines. */
+/* The names of --show-config, set or not, as KEY= lines, each once. */
 static void add_keys(struct buf *all, const char *shown)
 {
     for (const char *line = shown; *line; line += strcspn(line, "\n"), line += *line == '\n') {
         const char *key = line + (strncmp(line, "# ", 2) == 0 ? 2 : 0);
         size_t len = strspn(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789");
+        char *entry = NULL;
 
-        if (len > 0 && key[len] == '=')
-            buf_addf(all, "%.*s=\n", (int)len, key);
+        if (len == 0 || key[len] != '=')
+            continue;
+        assert_true(asprintf(&entry, "\n%.*s=\n", (int)len, key) > 0);
+        if (!strstr(buf_str(all), entry))
+            buf_add_str(all, entry);
+        free(entry);
     }
 }
 
