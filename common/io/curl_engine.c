@@ -35,7 +35,8 @@ static void collect(struct curl_engine *e)
         if (message->msg != CURLMSG_DONE)
             continue;
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&t);
-        curl_multi_remove_handle(e->multi, t->easy);
+        if (!t->kept)
+            curl_multi_remove_handle(e->multi, t->easy);
         t->over(t, code);
     }
 }

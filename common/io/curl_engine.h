@@ -19,12 +19,14 @@ struct curl_transfer {
     CURL *easy;
     bool allow_private;
     bool denied; /* an address was refused */
+    bool kept;   /* stays on the engine after over(), because its connection is used on */
     int err;     /* set by a callback that stopped the transfer; else 0 */
     char error[CURL_ERROR_SIZE];
     /* Called with the connection ready and nothing of this request sent; false stops it.
      * curl calls it again for every redirect and for a request that it repeats. */
     bool (*ready)(struct curl_transfer *t);
-    /* The transfer is over and off the engine. May free it, and the engine too. */
+    /* The transfer is over and, unless it is kept, off the engine. May free it, and the
+     * engine too. */
     void (*over)(struct curl_transfer *t, CURLcode code);
 };
 

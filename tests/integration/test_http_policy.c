@@ -1,6 +1,5 @@
 /* The HTTP client: where it may not go, and what redirects do not carry along. */
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <microhttpd.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -16,6 +15,7 @@
 #include <sys/wait.h>
 #include <cmocka.h>
 
+#include "tests/support/certificate.h"
 #include "tests/support/http_world.h"
 
 #define MB            ((size_t)1 << 20)
@@ -162,39 +162,6 @@ static void test_redirect_to_another_protocol_is_refused(void **state)
 
 /* --- TLS ---------------------------------------------------------------------------------- */
 
-static char *read_whole(const char *path)
-{
-    char *text = calloc(1, 16384);
-    FILE *f = fopen(path, "r");
-
-    assert_non_null(text);
-    assert_non_null(f);
-    assert_true(fread(text, 1, 16383, f) > 0);
-    fclose(f);
-    return text;
-}
-
-/* A key and a certificate that nobody has signed but itself; false without openssl(1). */
-static bool make_certificate(const char *key_path, const char *certificate_path)
-{
-    const char *const argv[] = {"openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-        "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=127.0.0.1", "-addext",
-        "subjectAltName=IP:127.0.0.1", "-days", "2", "-keyout", key_path, "-out", certificate_path,
-        NULL};
-    int status = 0;
-    pid_t child = fork();
-
-    assert_true(child >= 0);
-    if (child == 0) {
-        int null = open("/dev/null", O_WRONLY);
-        dup2(null, STDERR_FILENO);
-        execvp(argv[0], (char *const *)(uintptr_t)argv);
-        _exit(CANNOT_BE_HAD);
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
-
 static enum MHD_Result serve_nothing(void *arg, struct MHD_Connection *connection, const char *url,
     const char *method, const char *version, const char *body, size_t *body_len, void **memory)
 {
@@ -213,18 +180,13 @@ static void test_unknown_certificate_is_refused(void **state)
 {
     struct http_world *w = *state;
     struct http_outcome o = {0};
-    char dir[] = "/tmp/tocsin-tls-XXXXXX", key_path[64], certificate_path[64], url[64];
+    struct certificate c;
+    char url[64];
     bool served = false;
 
-    assert_non_null(mkdtemp(dir));
-    assert_true(snprintf(key_path, sizeof(key_path), "%s/key", dir) > 0);
-    assert_true(snprintf(certificate_path, sizeof(certificate_path), "%s/cert", dir) > 0);
-    bool made = make_certificate(key_path, certificate_path);
-    if (!made) {
-        (void)rmdir(dir);
+    if (!certificate_make(&c))
         skip();
-    }
-    char *key = read_whole(key_path), *certificate = read_whole(certificate_path);
+    char *key = certificate_read(c.key_path), *certificate = certificate_read(c.path);
     struct MHD_Daemon *server = MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_TLS, 0,
         NULL, NULL, serve_nothing, &served, MHD_OPTION_HTTPS_MEM_KEY, key,
         MHD_OPTION_HTTPS_MEM_CERT, certificate, MHD_OPTION_END);
@@ -240,7 +202,7 @@ static void test_unknown_certificate_is_refused(void **state)
     MHD_stop_daemon(server);
     free(key);
     free(certificate);
-    assert_int_equal(unlink(key_path) + unlink(certificate_path) + rmdir(dir), 0);
+    certificate_remove(&c);
     http_outcome_release(&o);
 }
 
