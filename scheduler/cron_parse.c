@@ -225,7 +225,7 @@ static bool take_suffix(struct field *f, int value, struct cron_expr *e, int *re
 static int take_range(struct field *f, struct cron_expr *e, uint64_t *bits)
 {
     const char *from = f->at;
-    int first, last, r;
+    int first = 0, last, r;
 
     r = take_value(f, &first);
     if (r)

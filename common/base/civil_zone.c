@@ -274,10 +274,11 @@ struct civil_time civil_time_from_utc(const struct civil_zone *zone, int64_t utc
 void civil_time_to_utc(const struct civil_zone *zone, int64_t local, struct civil_instants *ret)
 {
     struct civil_instants found = {.kind = CIVIL_GAP};
-    struct tzif_span span = {0};
+    int64_t at = local - OFFSET_REACH_S;
+    struct tzif_span span;
     int n = 0;
 
-    for (int64_t at = local - OFFSET_REACH_S; at <= local + OFFSET_REACH_S; at = span.end) {
+    do {
         int64_t utc;
 
         civil_zone_span_at(zone, at, &span);
@@ -286,13 +287,11 @@ void civil_time_to_utc(const struct civil_zone *zone, int64_t local, struct civi
             if (n++ == 0)
                 found.first = utc;
             found.second = utc;
-        } else if (n == 0 && span.start != INT64_MIN && span.wall_high <= local &&
-                   utc < span.start) {
+        } else if (n == 0 && utc < span.start && span.wall_high <= local) {
             break;
         }
-        if (span.end == INT64_MAX)
-            break;
-    }
+        at = span.end;
+    } while (at <= local + OFFSET_REACH_S);
     if (n == 0) {
         found.first = found.second = span.start;
         found.shift = (int32_t)(span.start + span.offset - span.wall_high);

@@ -38,7 +38,7 @@ static void check_span(const struct tzif *tz, int64_t at, const struct tzif_span
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct tzif *tz = NULL;
-    struct tzif_span span, later;
+    struct tzif_span span = {.end = 0}, later;
     int64_t end = civil_time_days(9990, 1, 1) * CIVIL_DAY_S;
     int64_t from = civil_time_days(9000, 1, 1) * CIVIL_DAY_S;
     int n = 0;
