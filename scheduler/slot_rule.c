@@ -2,6 +2,8 @@
 
 #define UTC_MAX (INT64_C(253402300800) - 1) /* the end of the year 9999 */
 #define UTC_MIN INT64_C(-62135596800)       /* the year 1 */
+/* Further apart than this, no change of the clocks turns two local times around. */
+#define REACH_S (3 * CIVIL_DAY_S)
 
 static bool runs_after_gap(const struct slot_spec *spec)
 {
@@ -22,6 +24,16 @@ static bool skips_match(const struct slot_spec *spec, const struct tzif_span *sp
         return false;
     return cron_at_or_after(&spec->cron, span->wall_high, &local) == 0 &&
            local < span->start + span->offset;
+}
+
+static int64_t later(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
 }
 
 static int cron_from(const struct slot_spec *spec, int64_t utc, int64_t *ret_utc)
@@ -48,7 +60,7 @@ static int cron_from(const struct slot_spec *spec, int64_t utc, int64_t *ret_utc
             *ret_utc = found - span.offset;
             return 0;
         }
-        utc = span.end;
+        utc = span.end - utc > REACH_S ? later(span.end, found - span.offset - REACH_S) : span.end;
     }
     return ERR_NOT_FOUND;
 }
@@ -76,7 +88,10 @@ static int cron_until(const struct slot_spec *spec, int64_t utc, int64_t *ret_ut
         }
         if (span.start == INT64_MIN)
             return ERR_NOT_FOUND;
-        utc = span.start - 1;
+        if (utc - span.start > REACH_S)
+            utc = earlier(span.start - 1, found - span.offset + REACH_S);
+        else
+            utc = span.start - 1;
     }
     return ERR_NOT_FOUND;
 }
