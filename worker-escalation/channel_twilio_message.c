@@ -55,6 +55,8 @@ static int build(const struct reach_config *config, const struct message *m, con
     add_number(r, "From", prefix, from, &value);
     buf_reset(&value);
     message_text(m, MESSAGE_WRITTEN, &value);
+    buf_add_char(&value, ' ');
+    twilio_reference(m->notification_id, &value);
     channel_request_form(r, "Body", buf_str(&value));
     buf_reset(&value);
     buf_addf(&value, "%" PRId64, validity);
@@ -73,7 +75,8 @@ static int build_ask(const struct reach_config *config, const struct message *m,
 {
     twilio_request(config, "Messages", NULL, r);
     r->http.method = "GET";
-    buf_add_str(&r->url, "?PageSize=50&To=");
+    r->http.max_response = TWILIO_LIST_BYTES_MAX;
+    buf_add_str(&r->url, "?PageSize=" TWILIO_LIST_SIZE "&To=");
     buf_add_percent(&r->url, prefix);
     buf_add_percent(&r->url, m->address);
     buf_add_str(&r->url, "&From=");

@@ -66,7 +66,8 @@ static int build_ask(
 {
     twilio_request(config, "Calls", NULL, r);
     r->http.method = "GET";
-    buf_add_str(&r->url, "?PageSize=50&To=");
+    r->http.max_response = TWILIO_LIST_BYTES_MAX;
+    buf_add_str(&r->url, "?PageSize=" TWILIO_LIST_SIZE "&To=");
     buf_add_percent(&r->url, m->address);
     buf_add_str(&r->url, "&From=");
     buf_add_percent(&r->url, config->twilio_from);

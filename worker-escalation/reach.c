@@ -187,11 +187,11 @@ static void take_turn(void *arg)
         return;
     }
     reach_release_unlearned(r);
+    reach_tell_circuits(r); /* first: what is reported may be held until a circuit's row says */
     can_claim = r->claim_wanted && !r->claiming && !r->draining && r->report_max > 1 && room(r) > 0;
     reported = reach_report(r, can_claim);
     if (!send_claim(r) && reported && can_claim)
         log_error(F_NONE, "a claim was announced and not sent");
-    reach_tell_circuits(r);
 }
 
 void reach_wake(struct reach *r)

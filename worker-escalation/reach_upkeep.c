@@ -27,9 +27,6 @@ static void on_told(void *arg, struct db_result *res)
         log_failure(LOG_LEVEL_WARN, &f, F_NONE, "circuits could not be told");
     } else if (!res->err && circuit_table_correct(r->circuits, res, clock_ms()) > 0) {
         r->claim_wanted = true;
-        for (int row = 0; row < db_rows(res); row++)
-            log_info(F(F_STR("circuit", db_text(res, row, "name"))), "circuit %s is %s",
-                db_text(res, row, "name"), db_text(res, row, "state"));
     }
     loop_defer_start(r->turn);
 }
@@ -78,6 +75,8 @@ static void on_rescued(void *arg, struct db_result *res)
             failed ? "quarantined" : "rescued");
         r->claim_wanted = true;
     }
+    if (!res->err && db_rows(res) == RESCUE_BATCH)
+        reach_rescue(r); /* there may be more */
     loop_defer_start(r->turn);
 }
 

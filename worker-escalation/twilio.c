@@ -9,7 +9,6 @@
 #include "base/json_read.h"
 #include "worker-escalation/twilio_error.h"
 
-#define ANSWER_MAX ((size_t)1 << 20)
 /* Two clocks, ours and Twilio's, and the way between them. */
 #define CREATED_TOLERANCE_S 5
 
@@ -48,6 +47,11 @@ void twilio_callback(
     if (config->public_url)
         buf_addf(
             out, "%s/hooks/twilio/%s?attempt=%" PRId64, config->public_url, what, m->attempt_id);
+}
+
+void twilio_reference(int64_t notification_id, struct buf *out)
+{
+    buf_addf(out, "[#%" PRId64 "]", notification_id);
 }
 
 /* Letters and digits alone, and short enough to be kept. */
@@ -134,7 +138,7 @@ void twilio_judge(const struct http_response *response, struct outcome *out)
 
     if (outcome_judge_http(response, "Twilio", out))
         return;
-    err = json_read(response->body, response->body_len, ANSWER_MAX, NULL, &answer);
+    err = json_read(response->body, response->body_len, TWILIO_LIST_BYTES_MAX, NULL, &answer);
     if (response->status >= 200 && response->status < 300) {
         if (err)
             set_unknown(out, "answered what is no JSON");
@@ -169,6 +173,17 @@ static bool is_known(const char *known_ids, const char *sid)
     return false;
 }
 
+static bool has_reference(const char *body, int64_t notification_id)
+{
+    struct buf reference = BUF_INIT(64);
+    bool has;
+
+    twilio_reference(notification_id, &reference);
+    has = buf_err(&reference) == 0 && strstr(body, buf_str(&reference));
+    buf_release(&reference);
+    return has;
+}
+
 /* Whether this resource may be what the unsettled attempt made. */
 static bool matches(const struct message *m, const json_t *item, int64_t since_s)
 {
@@ -183,7 +198,16 @@ static bool matches(const struct message *m, const json_t *item, int64_t since_s
         return false;
     if (created_s < since_s)
         return false;
-    return !body || !m->title || strlen(m->title) > MESSAGE_TITLE_MAX || strstr(body, m->title);
+    return !body || has_reference(body, m->notification_id);
+}
+
+/* Whether the page goes back to that instant: there is no further one, or its last is older. */
+static bool reaches_back(const json_t *answer, const json_t *list, int64_t since_s)
+{
+    const json_t *last = json_array_get(list, json_array_size(list) - 1);
+
+    return !json_read_str(answer, "next_page_uri") ||
+           (last && parse_date(json_read_str(last, "date_created")) < since_s);
 }
 
 void twilio_judge_list(const struct message *m, const struct http_response *response,
@@ -191,7 +215,7 @@ void twilio_judge_list(const struct message *m, const struct http_response *resp
 {
     _cleanup_(json_decrefp) json_t *answer = NULL;
     const json_t *list, *item;
-    int64_t provider_now_s = parse_date(http_response_header(response, "Date"));
+    int64_t since_s, provider_now_s = parse_date(http_response_header(response, "Date"));
     size_t i;
 
     if (outcome_judge_http(response, "Twilio's list", out)) {
@@ -199,7 +223,7 @@ void twilio_judge_list(const struct message *m, const struct http_response *resp
         return;
     }
     if (response->status != 200 ||
-        json_read(response->body, response->body_len, ANSWER_MAX, NULL, &answer) != 0 ||
+        json_read(response->body, response->body_len, TWILIO_LIST_BYTES_MAX, NULL, &answer) != 0 ||
         !json_is_array(list = json_read_get(answer, items, NULL))) {
         set_unknown(out, "its list cannot be read");
         out->provider_failed = false; /* it answers, so messages may go on */
@@ -207,12 +231,18 @@ void twilio_judge_list(const struct message *m, const struct http_response *resp
     }
     if (provider_now_s < 0)
         provider_now_s = clock_unix_s();
+    since_s = provider_now_s - m->unsettled_for_s - CREATED_TOLERANCE_S;
     json_array_foreach(list, i, item)
     {
-        if (!matches(m, item, provider_now_s - m->unsettled_for_s - CREATED_TOLERANCE_S))
+        if (!matches(m, item, since_s))
             continue;
         judge_resource(item, out);
         return;
     }
-    out->kind = OUTCOME_NOT_THERE;
+    if (reaches_back(answer, list, since_s)) {
+        out->kind = OUTCOME_NOT_THERE;
+        return;
+    }
+    set_unknown(out, "its list is too long to tell");
+    out->provider_failed = false;
 }

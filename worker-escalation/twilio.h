@@ -11,6 +11,10 @@
 
 /* How long after it was taken Twilio is asked what became of it. */
 #define TWILIO_POLL_MS 60000
+/* What is looked through for an attempt of unknown outcome, newest first; Twilio gives at most
+ * 1000. */
+#define TWILIO_LIST_SIZE      "500"
+#define TWILIO_LIST_BYTES_MAX ((size_t)4 << 20)
 
 /* Starts a request to a collection, "Messages" or "Calls", of the account: address and credentials.
  * `sid` (may be NULL) names one resource of it. */
@@ -19,6 +23,9 @@ void twilio_request(const struct reach_config *config, const char *collection, c
 /* "<prefix><PUBLIC_URL>/hooks/twilio/<what>?attempt=<id>", or "" without PUBLIC_URL. */
 void twilio_callback(
     const struct reach_config *config, const char *what, const struct message *m, struct buf *out);
+
+/* Adds "[#17]", by which a message is found again in Twilio's list, and in ours. */
+void twilio_reference(int64_t notification_id, struct buf *out);
 
 /* The answer to a creation: its sid, or what its error means. */
 void twilio_judge(const struct http_response *response, struct outcome *out);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 
 /* Between two requests for the same probe. */
 #define PROBE_ASK_AGAIN_MS 1000
@@ -14,8 +15,9 @@ struct circuit {
     int failures;          /* in a row, as far as this process knows */
     int64_t held_until_ms; /* open until then, or the probe's time */
     int64_t asked_until_ms;
-    bool probe_granted; /* the next call is the probe */
-    bool used;          /* since the last report */
+    enum circuit_state row_state; /* when it was last read */
+    bool probe_granted;           /* the next call is the probe */
+    bool used;                    /* since the last report */
     bool news_succeeded;
     int news_failures;
     struct circuit *next;
@@ -126,9 +128,12 @@ void circuit_record(struct circuit *c, bool worked, int64_t now_ms)
 void circuit_correct(struct circuit *c, enum circuit_state state, int failures, int64_t held_ms,
     bool probe_ours, int64_t now_ms)
 {
-    c->state = state;
     /* What has not been told yet comes on top of what the row knows. */
     c->failures = c->news_succeeded ? c->news_failures : failures + c->news_failures;
+    c->row_state = state;
+    if (state == CIRCUIT_CLOSED && c->news_failures > 0 && c->failures >= CIRCUIT_FAILURES)
+        return; /* opened here meanwhile: the row hears of it next */
+    c->state = state;
     c->held_until_ms = now_ms + (held_ms > 0 ? held_ms : 0);
     c->asked_until_ms = 0;
     if (state != CIRCUIT_HALF_OPEN || !probe_ours)
@@ -221,12 +226,16 @@ int circuit_table_correct(struct circuit_table *t, const struct db_result *r, in
 
         if (!c)
             continue;
-        before = c->state;
+        before = c->row_state;
         circuit_correct(c, state_of(db_text(r, row, "state")), (int)db_int(r, row, "failures"),
             db_int(r, row, "held_ms"), db_bool(r, row, "probe_ours"), now_ms);
         if (granted)
             c->probe_granted = true;
-        changed += c->state != before;
+        if (c->row_state == before)
+            continue;
+        changed++;
+        log_write(c->row_state == CIRCUIT_CLOSED ? LOG_LEVEL_INFO : LOG_LEVEL_WARN,
+            F(F_STR("circuit", c->name)), "circuit %s is %s", c->name, db_text(r, row, "state"));
     }
     return changed;
 }

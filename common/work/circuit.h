@@ -54,7 +54,8 @@ bool circuit_table_is_urgent(const struct circuit_table *t);
 /* Arguments of SQL_tell_circuits for every circuit that was used; what they report counts as told.
  */
 void circuit_table_tell_args(struct circuit_table *t, int64_t daemon_id, struct db_args *args);
-/* Takes the rows that SQL_tell_circuits answered. Returns how many changed their state here. */
+/* Takes the rows that SQL_tell_circuits answered, and logs those that have changed their state
+ * since the last time. Returns how many did. */
 int circuit_table_correct(struct circuit_table *t, const struct db_result *r, int64_t now_ms);
 
 /* What a row says: the part of circuit_table_correct() that decides. `held_ms` is the time that it

@@ -142,6 +142,8 @@ CREATE TABLE attempt (
     CHECK ((finished_at IS NULL) = (outcome IS NULL))
 ) WITH (fillfactor = 70);
 
+CREATE INDEX attempt_provider ON attempt (provider_id) WHERE provider_id IS NOT NULL;
+
 CREATE TABLE notification_transition (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     notification_id bigint NOT NULL REFERENCES notification ON DELETE CASCADE,

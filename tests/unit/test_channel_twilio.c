@@ -59,9 +59,9 @@ static void test_sms(void **state)
     assert_string_equal(r.http.method, "POST");
     assert_string_equal(r.http.url, "https://api.twilio.com" LIST "Messages.json");
     assert_string_equal(r.http.user, "AC1");
-    assert_string_equal(r.http.body,
-        "To=%2B15551234&From=%2B15550001&"
-        "Body=%22Stand-up%22%20starts%20in%2012%20min%20%2810%3A30%29&ValidityPeriod=700");
+    assert_string_equal(r.http.body, "To=%2B15551234&From=%2B15550001&"
+                                     "Body=%22Stand-up%22%20starts%20in%2012%20min%20%2810%3A30%29%"
+                                     "20%5B%235%5D&ValidityPeriod=700");
     channel_request_release(&r);
 }
 
@@ -219,11 +219,37 @@ static void test_asked(void **state)
     assert_int_equal(asked(&m, date_ago(90), "", &out), OUTCOME_NOT_THERE);
     assert_int_equal(asked(&m, "yesterday", "", &out), OUTCOME_NOT_THERE);
     assert_int_equal(
-        asked(&m, date_ago(20), ",\"body\":\"Something else\"", &out), OUTCOME_NOT_THERE);
+        asked(&m, date_ago(20), ",\"body\":\"Another [#55]\"", &out), OUTCOME_NOT_THERE);
+    assert_int_equal(
+        asked(&m, date_ago(20), ",\"body\":\"Stand-up [#5]\"", &out), OUTCOME_ACCEPTED);
     m.known_ids = "SM6 SM7";
     assert_int_equal(asked(&m, date_ago(20), "", &out), OUTCOME_NOT_THERE);
     m.known_ids = "SM70";
     assert_int_equal(asked(&m, date_ago(20), "", &out), OUTCOME_ACCEPTED);
+}
+
+/* A page that does not go back far enough proves nothing. */
+static void test_asked_with_too_long_a_list(void **state)
+{
+    struct message m = message;
+    struct http_response response = {.detail = "", .status = 200};
+    struct outcome out;
+    char *body = NULL;
+
+    (void)state;
+    m.unsettled_for_s = 30;
+    for (int64_t age = 20; age <= 60; age += 40) {
+        assert_true(asprintf(&body,
+                        "{\"next_page_uri\":\"/2\",\"messages\":[{\"sid\":\"SM8\","
+                        "\"body\":\"x\",\"date_created\":\"%s\"}]}",
+                        date_ago(age)) > 0);
+        response.body = body;
+        response.body_len = strlen(body);
+        outcome_init(&out);
+        channel_twilio_sms.judge_ask(&m, &response, &out);
+        assert_int_equal(out.kind, age == 20 ? OUTCOME_AMBIGUOUS : OUTCOME_NOT_THERE);
+        free(body);
+    }
 }
 
 static void test_asked_in_vain(void **state)
@@ -255,6 +281,7 @@ int main(void)
         cmocka_unit_test(test_what_is_no_number_is_refused),
         cmocka_unit_test(test_answers),
         cmocka_unit_test(test_asked),
+        cmocka_unit_test(test_asked_with_too_long_a_list),
         cmocka_unit_test(test_asked_in_vain),
     };
 

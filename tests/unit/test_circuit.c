@@ -85,6 +85,16 @@ static void test_failures_of_others_count(void **state)
     assert_int_equal(circuit_state(c), CIRCUIT_OPEN);
 }
 
+/* The answer to an older report must not close what has opened since. */
+static void test_a_row_that_does_not_know_yet(void **state)
+{
+    struct circuit *c = circuit_get(*state, "sms");
+
+    fail_times(c, 3, 0);
+    circuit_correct(c, CIRCUIT_CLOSED, 0, 0, false, 0);
+    assert_int_equal(circuit_allow(c, 1), CIRCUIT_REFUSE);
+}
+
 static void test_a_success_ends_what_others_counted(void **state)
 {
     struct circuit *c = circuit_get(*state, "sms");
@@ -133,6 +143,7 @@ int main(void)
             test_a_row_that_grants_nothing_keeps_it_shut, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_row_closes_and_opens, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failures_of_others_count, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_row_that_does_not_know_yet, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_success_ends_what_others_counted, setup, teardown),
         cmocka_unit_test_setup_teardown(test_circuits_are_apart, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_was_told_is_no_news, setup, teardown),

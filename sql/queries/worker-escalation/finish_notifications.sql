@@ -6,12 +6,19 @@
 -- JSON, Retry-After in ms (-1: none), ms until the provider is asked (-1: never), whether the
 -- contact itself is dead, milliseconds that the request took, addresses for the delivery log.
 WITH given AS MATERIALIZED (
-    SELECT g.id, g.fence, g.outcome, g.provider_id, g.http_status, g.failure, g.retry_after_ms,
-        g.poll_ms, g.contact_dead, g.elapsed_ms, g.url
+    -- What the provider made belongs to one notification: a second one that finds it asks again.
+    SELECT g.id, g.fence, CASE WHEN s.taken THEN 'ambiguous' ELSE g.outcome END AS outcome,
+        CASE WHEN NOT s.taken THEN g.provider_id END AS provider_id, g.http_status, g.failure,
+        g.retry_after_ms, g.poll_ms, g.contact_dead, g.elapsed_ms, g.url
     FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::int[], $7::jsonb[],
             $8::bigint[], $9::bigint[], $10::boolean[], $11::bigint[], $12::text[])
-        AS g (id, fence, outcome, provider_id, http_status, failure, retry_after_ms, poll_ms,
-            contact_dead, elapsed_ms, url)
+        WITH ORDINALITY AS g (id, fence, outcome, provider_id, http_status, failure, retry_after_ms,
+            poll_ms, contact_dead, elapsed_ms, url, ordinal)
+    CROSS JOIN LATERAL (
+        SELECT g.outcome = 'accepted' AND g.provider_id IS NOT NULL AND (
+            array_position($5::text[], g.provider_id) < g.ordinal
+            OR EXISTS (SELECT FROM attempt AS a
+                WHERE a.provider_id = g.provider_id AND a.notification_id <> g.id)) AS taken) AS s
 ), mine AS MATERIALIZED (
     SELECT n.id
     FROM notification AS n JOIN given AS g ON g.id = n.id
@@ -25,7 +32,8 @@ WITH given AS MATERIALIZED (
         greatest(g.retry_after_ms, (2 ^ least(n.tries, 2)) * 1000 * (0.75 + random() / 2)) AS delay_ms,
         g.outcome IN ('passing', 'diverted') AND notification_next_contact(
             n.incident_id, n.rung_id, n.user_id, n.mode, n.revision) IS NOT NULL AS has_next,
-        (SELECT extract(epoch FROM greatest(k.open_until, k.probe_until) - now()) * 1000
+        (SELECT CASE k.state WHEN 'open' THEN extract(epoch FROM k.open_until - now()) * 1000
+                WHEN 'half_open' THEN 2000 END
             FROM circuit AS k WHERE k.name = (SELECT a.circuit FROM attempt AS a
                 WHERE a.notification_id = n.id AND a.number = n.attempts)) AS circuit_ms
     FROM mine AS m

@@ -1,0 +1,101 @@
+/*
+ * Processes that race for the same notifications: each is delivered once, whoever gets it.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/support/reach_world.h"
+
+#define ALERTS        160
+#define PROCESSES_MAX 8
+
+static void assert_each_once(struct reach_world *w)
+{
+    int seen[ALERTS + 1] = {0};
+
+    for (size_t i = 0; i < fake_delivery_count(w->fake); i++) {
+        const char *title = strstr(fake_delivery_at(w->fake, i)->text, "Meeting ");
+        long n = title ? strtol(title + strlen("Meeting "), NULL, 10) : 0;
+        assert_in_range(n, 1, ALERTS);
+        seen[n]++;
+    }
+    for (int n = 1; n <= ALERTS; n++) {
+        if (seen[n] != 1)
+            fail_msg("meeting %d was told %d times", n, seen[n]);
+    }
+}
+
+static void race(struct reach_world *w, int processes)
+{
+    struct harness_proc *p[PROCESSES_MAX];
+
+    reach_world_people(w, "twilio_sms", NULL);
+    reach_world_alerts(w, ALERTS);
+    harness_exec(w->h, "UPDATE notification SET next_attempt_at = now() + interval '1 hour'");
+    for (int i = 0; i < processes; i++)
+        p[i] = reach_world_worker(w, NULL);
+    harness_awaitf(w->h, REACH_SOON_MS, "SELECT count(*) = %d FROM daemon", processes);
+    harness_exec(w->h, "UPDATE notification SET next_attempt_at = now();"
+                       "SELECT pg_notify('tocsin_worker-escalation', '')");
+    harness_await(w->h, 60000, "SELECT NOT EXISTS (SELECT FROM notification WHERE pending)");
+    for (int i = 0; i < processes; i++)
+        assert_int_equal(harness_proc_stop(p[i], REACH_SOON_MS), 0);
+    assert_each_once(w);
+    assert_int_equal(harness_int(w->h, "SELECT count(*) FROM attempt"), ALERTS);
+    assert_true(harness_int(w->h, "SELECT count(DISTINCT daemon_id) FROM attempt") > 1);
+}
+
+static void test_two_processes(void **state)
+{
+    race(*state, 2);
+}
+
+static void test_eight_processes(void **state)
+{
+    race(*state, PROCESSES_MAX);
+}
+
+/* A claim whose row was taken over meanwhile changes nothing when it comes back late. */
+static void test_a_late_finish_is_thrown_away(void **state)
+{
+    struct reach_world *w = *state;
+    struct harness_proc *late, *other;
+
+    reach_world_people(w, "twilio_sms", NULL);
+    reach_world_alerts(w, 1);
+    reach_world_expect(w, &(struct fake_rule){.method = "POST",
+                              .path = REACH_MESSAGES,
+                              .times = 1,
+                              .accept = true,
+                              .fault = FAKE_HANG});
+    late = reach_world_worker(w, (const char *const[]){"SEND_TIMEOUT=60s", NULL});
+    assert_true(fake_wait_requests(w->fake, 1, REACH_SOON_MS));
+    harness_clock_advance(w->h, "3 minutes");
+    other = reach_world_worker(w, NULL);
+    reach_world_await_done(w);
+    fake_release(w->fake);
+    harness_proc_await_log(late, "the claim was lost", REACH_SOON_MS);
+    assert_int_equal(harness_proc_stop(late, REACH_SOON_MS), 0);
+    assert_int_equal(harness_proc_stop(other, REACH_SOON_MS), 0);
+    assert_int_equal(reach_world_delivered(w, NULL), 1);
+    assert_string_equal(harness_rows(w->h, "SELECT number, outcome FROM attempt ORDER BY number"),
+        "1|lost\n2|accepted");
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, reach_world_setup, reach_world_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_two_processes),
+        TEST(test_eight_processes),
+        TEST(test_a_late_finish_is_thrown_away),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
