@@ -9,7 +9,9 @@
 #include <sys/socket.h>
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "tests/support/http_world.h"
+#include "tests/support/own_network.h"
 
 #define MB ((size_t)1 << 20)
 
@@ -93,6 +95,48 @@ static void test_connect_deadline(void **state)
         close(fillers[i]);
     close(listener);
     http_outcome_release(&o);
+}
+
+/* A name server that is silent: getaddrinfo() waits for seconds in a thread of its own, and
+ * neither the deadline nor the rest of the loop waits for it. */
+static void resolve_in_vain(void)
+{
+    struct http_world *w;
+    struct http_outcome o = {0}, other = {0};
+    struct sockaddr_in dns = {
+        .sin_family = AF_INET, .sin_port = htons(53), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    int silent = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    struct http_call *call;
+
+    assert_int_equal(bind(silent, (const struct sockaddr *)&dns, sizeof(dns)), 0);
+    assert_int_equal(http_world_setup((void **)&w), 0);
+    struct http_request request = {.method = "GET",
+        .url = "http://calendar.example/",
+        .total_timeout_ms = 200,
+        .allow_private = true};
+    http_world_call(w, &request, &o);
+    assert_int_equal(o.err, ERR_TIMEOUT);
+    assert_false(o.sent);
+    assert_in_range(o.elapsed_ms, 150, 2000);
+
+    /* Cancelled, and then freed, while the resolver's thread waits. */
+    assert_int_equal(http_client_send(w->client, &request, http_outcome_keep, &other, &call), 0);
+    uv_run(&w->loop, UV_RUN_NOWAIT);
+    http_call_cancel(call);
+    assert_int_equal(http_client_send(w->client, &request, http_outcome_keep, &other, &call), 0);
+    uv_run(&w->loop, UV_RUN_NOWAIT);
+    int64_t before = clock_ms();
+    http_outcome_release(&o);
+    assert_int_equal(http_world_teardown((void **)&w), 0);
+    assert_in_range(clock_ms() - before, 0, 2000);
+    assert_false(other.done);
+    close(silent);
+}
+
+static void test_silent_name_server(void **state)
+{
+    (void)state;
+    own_network_run(NULL, "nameserver 127.0.0.1\n", resolve_in_vain);
 }
 
 static void test_refused_connection(void **state)
@@ -296,6 +340,7 @@ int main(void)
         TEST(test_broken_answers),
         TEST(test_bad_encoding),
         TEST(test_post_is_never_repeated),
+        cmocka_unit_test(test_silent_name_server),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,25 +1,21 @@
 /* The HTTP client: where it may not go, and what redirects do not carry along. */
 #include <arpa/inet.h>
 #include <microhttpd.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <pthread.h>
-#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <cmocka.h>
 
 #include "tests/support/certificate.h"
 #include "tests/support/http_world.h"
+#include "tests/support/own_network.h"
 
-#define MB            ((size_t)1 << 20)
-#define CANNOT_BE_HAD 77
+#define MB ((size_t)1 << 20)
 
 static void test_private_addresses_are_refused(void **state)
 {
@@ -210,25 +206,6 @@ static void test_unknown_certificate_is_refused(void **state)
 
 #define PUBLIC_IP "8.8.4.4"
 
-/* In a network namespace the loopback interface may have any address. */
-static bool enter_own_network(void)
-{
-    struct ifreq up = {.ifr_name = "lo"}, alias = {.ifr_name = "lo:1"};
-    struct sockaddr_in address = {.sin_family = AF_INET};
-    int fd;
-
-    if (unshare(CLONE_NEWNET) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0)
-        return false;
-    fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    up.ifr_flags = IFF_UP | IFF_RUNNING;
-    inet_pton(AF_INET, PUBLIC_IP, &address.sin_addr);
-    memcpy(&alias.ifr_addr, &address, sizeof(address));
-    bool done = fd >= 0 && ioctl(fd, SIOCSIFFLAGS, &up) == 0 && ioctl(fd, SIOCSIFADDR, &alias) == 0;
-    if (fd >= 0)
-        close(fd);
-    return done;
-}
-
 /* Answers each of two connections with a redirect to `target`. */
 struct redirector {
     int listener;
@@ -270,13 +247,15 @@ static int redirector_listen(struct redirector *r, const char *target)
     return ntohs(address.sin_port);
 }
 
-static void follow_to_private(struct http_world *w)
+static void follow_to_private(void)
 {
+    struct http_world *w;
     struct redirector r = {.listener = -1};
     struct http_outcome o = {0};
     pthread_t thread;
     char url[64];
 
+    assert_int_equal(http_world_setup((void **)&w), 0);
     int port = redirector_listen(&r, http_world_url(w, "/secret"));
     assert_int_equal(pthread_create(&thread, NULL, redirect, &r), 0);
     int n = snprintf(url, sizeof(url), "http://" PUBLIC_IP ":%d/", port);
@@ -295,27 +274,13 @@ static void follow_to_private(struct http_world *w)
     assert_int_equal(r.answered, 2);
     close(r.listener);
     http_outcome_release(&o);
+    assert_int_equal(http_world_teardown((void **)&w), 0);
 }
 
-/* A failed assertion in the child goes on to the end of main() there, with its exit code. */
 static void test_redirect_to_a_private_address(void **state)
 {
-    int status = 0;
-    pid_t child = fork();
-
-    assert_true(child >= 0);
-    if (child == 0) {
-        if (!enter_own_network())
-            _exit(CANNOT_BE_HAD);
-        assert_int_equal(http_world_setup(state), 0);
-        follow_to_private(*state);
-        _exit(http_world_teardown(state) == 0 ? 0 : 1);
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status));
-    if (WEXITSTATUS(status) == CANNOT_BE_HAD)
-        skip();
-    assert_int_equal(WEXITSTATUS(status), 0);
+    (void)state;
+    own_network_run(PUBLIC_IP, NULL, follow_to_private);
 }
 
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, http_world_setup, http_world_teardown)
