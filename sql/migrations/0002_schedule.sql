@@ -429,13 +429,13 @@ BEGIN
     SELECT f.key, f.handler, f.queue, f.group_name, f.depends_on, f.on_dependency_failure, f.payload, f.priority,
         f.max_attempts, f.backoff_ms, f.timeout_ms, f.overlap
     FROM jsonb_populate_recordset(NULL::job, jobs) AS f
+    WHERE NOT EXISTS (SELECT FROM job j WHERE to_jsonb(j) = to_jsonb(f)) -- no lock on what stays as it is
     ON CONFLICT (key) DO UPDATE
     SET handler = excluded.handler, queue = excluded.queue, group_name = excluded.group_name,
         depends_on = excluded.depends_on, on_dependency_failure = excluded.on_dependency_failure,
         payload = excluded.payload, priority = excluded.priority, max_attempts = excluded.max_attempts,
         backoff_ms = excluded.backoff_ms, timeout_ms = excluded.timeout_ms, overlap = excluded.overlap,
-        retired_at = NULL
-    WHERE to_jsonb(j) IS DISTINCT FROM to_jsonb(excluded);
+        retired_at = NULL;
     UPDATE job j SET retired_at = now()
     WHERE j.retired_at IS NULL
         AND NOT EXISTS (SELECT FROM jsonb_array_elements(jobs) AS f WHERE f.value ->> 'key' = j.key);
@@ -445,6 +445,9 @@ BEGIN
             grace_ms)
         SELECT f.key, f.definition, f.target_kind, f.target, f.flag, f.overlap, f.stagger_ms, f.max_batch, f.grace_ms
         FROM jsonb_populate_recordset(NULL::job_schedule, schedules) AS f
+        WHERE NOT EXISTS (
+            SELECT FROM job_schedule s
+            WHERE s.key = f.key AND s.definition = f.definition AND s.retired_at IS NULL AND s.fault IS NULL)
         ON CONFLICT (key) DO UPDATE
         SET definition = excluded.definition, target_kind = excluded.target_kind, target = excluded.target,
             flag = excluded.flag, overlap = excluded.overlap, stagger_ms = excluded.stagger_ms,
@@ -452,8 +455,7 @@ BEGIN
             accounted_until = CASE WHEN s.enabled THEN greatest(s.accounted_until, now()) ELSE s.accounted_until END,
             awaits_next = s.enabled, next_slot = NULL, next_run_at = NULL, fault = NULL, retired_at = NULL,
             locked_at = NULL, locked_by = NULL, fence = NULL
-        WHERE (s.definition <> excluded.definition OR s.retired_at IS NOT NULL OR s.fault IS NOT NULL)
-            AND NOT (s.enabled AND coalesce(s.next_run_at <= now(), true))
+        WHERE NOT (s.enabled AND coalesce(s.next_run_at <= now(), true))
         RETURNING s.id, s.revision
     )
     INSERT INTO schedule_preview AS v (schedule_id, revision)

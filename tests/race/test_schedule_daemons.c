@@ -1,0 +1,346 @@
+/*
+ * Many schedulers at once, killed anywhere, on a clock that jumps: at most one run a
+ * (schedule, slot, job), every slot accounted for, next_run_at strictly increasing.
+ */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "sql/scheduler.h"
+#include "tests/support/harness.h"
+
+#define DEADLINE_MS 30000
+#define DAEMONS_MAX 8
+#define TURNS       30
+
+/* Each schedule by its interval, so that SQL can count its slots without knowing cron. */
+static const char definitions[] =
+    "{\"jobs\":{"
+    "\"a\":{\"handler\":\"h\",\"queue\":\"worker-cleanup\",\"group\":\"g\"},"
+    "\"b\":{\"handler\":\"h\",\"queue\":\"worker-cleanup\",\"group\":\"g\",\"depends_on\":[\"a\"]}}"
+    ","
+    "\"schedules\":{"
+    "\"s3\":{\"every\":\"3s\",\"job\":\"a\"},"
+    "\"s7\":{\"every\":\"7s\",\"group\":\"g\",\"grace\":\"0s\"},"
+    "\"s10\":{\"every\":\"10s\",\"job\":\"b\",\"grace\":\"1h\"},"
+    "\"s13\":{\"every\":\"13s\",\"all\":true,\"catch_up\":\"run_once\",\"grace\":\"20s\"},"
+    "\"s17\":{\"every\":\"17s\",\"job\":\"a\",\"jitter\":\"5s\"},"
+    "\"s31\":{\"every\":\"31s\",\"job\":\"b\",\"catch_up\":\"run_all\",\"catch_up_window\":\"5m\","
+    "\"catch_up_cap\":4,\"grace\":\"1s\"},"
+    "\"s60\":{\"every\":\"60s\",\"group\":\"g\"}}}";
+
+/* The keys and the ledger would hide a second firing: here they may not help. */
+#define WITHOUT_NET                                                                                \
+    "DROP INDEX job_run_slot;"                                                                     \
+    "CREATE INDEX job_run_slot ON job_run (schedule_key, slot) WHERE slot IS NOT NULL;"            \
+    "CREATE TABLE moved (id bigserial, schedule_id bigint, next_run_at timestamptz);"              \
+    "GRANT INSERT ON moved TO tocsin_scheduler; GRANT USAGE ON moved_id_seq TO tocsin_scheduler;"  \
+    "CREATE FUNCTION log_move() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"                      \
+    " INSERT INTO moved (schedule_id, next_run_at) VALUES (NEW.id, NEW.next_run_at);"              \
+    " RETURN NULL; END $$;"                                                                        \
+    "CREATE TRIGGER log_move AFTER UPDATE OF next_run_at ON job_schedule FOR EACH ROW"             \
+    " WHEN (NEW.next_run_at IS NOT NULL) EXECUTE FUNCTION log_move();"                             \
+    "CREATE TABLE begun (schedule_id bigint, accounted_until timestamptz);"
+
+struct world {
+    struct harness *h;
+    const char *env[2];
+    struct buf file;
+    struct harness_proc *daemons[DAEMONS_MAX];
+    int n;
+    uint64_t seed;
+};
+
+/* SplitMix64: the same order of events in every run, as far as the processes let it be. */
+static int below(struct world *w, int n)
+{
+    uint64_t z = (w->seed += UINT64_C(0x9E3779B97F4A7C15));
+
+    z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
+    return (int)((z ^ (z >> 31)) % (uint64_t)n);
+}
+
+static struct harness_proc *spawn(struct world *w)
+{
+    return harness_spawn(w->h, "scheduler", NULL, w->env);
+}
+
+static void begin(struct world *w, struct harness *h, int n)
+{
+    *w = (struct world){.h = h, .n = n, .seed = (uint64_t)n, .file = BUF_INIT(4096)};
+    buf_addf(&w->file, "SCHEDULES_FILE=%s", harness_write_file(h, "s.json", definitions));
+    w->env[0] = buf_str(&w->file);
+    harness_exec(h, WITHOUT_NET);
+    for (int i = 0; i < n; i++)
+        w->daemons[i] = spawn(w);
+    harness_await(h, DEADLINE_MS, "SELECT count(*) = 7 FROM job_schedule");
+    harness_exec(h, "UPDATE job_schedule SET enabled = true;"
+                    "INSERT INTO begun SELECT id, accounted_until FROM job_schedule");
+    harness_await(h, DEADLINE_MS, "SELECT bool_and(next_run_at IS NOT NULL) FROM job_schedule");
+}
+
+static void pass(struct world *w, int seconds)
+{
+    struct buf interval = BUF_INIT(64);
+
+    buf_addf(&interval, "%d s", seconds);
+    harness_clock_advance(w->h, buf_str(&interval));
+    harness_exec(w->h, "NOTIFY tocsin_scheduler");
+    buf_release(&interval);
+}
+
+/* Past the longest lock of a killed one, and until nothing is due. */
+static void settle(struct world *w)
+{
+    harness_await(w->h, DEADLINE_MS,
+        "SELECT count(*) = 0 FROM job_schedule WHERE next_run_at <= now() AND locked_by IS NULL");
+    pass(w, 31);
+    harness_await(w->h, DEADLINE_MS,
+        "SELECT count(*) = 0 FROM job_schedule WHERE next_run_at <= now() - interval '2 s'");
+    /* Held still, the books can be read as one. */
+    for (int i = 0; i < w->n; i++)
+        harness_proc_kill(w->daemons[i]);
+    harness_await(w->h, DEADLINE_MS,
+        "SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'scheduler'"
+        " AND datname = current_database()");
+}
+
+static void assert_invariants(struct harness *h)
+{
+    assert_int_equal(
+        harness_int(h, "SELECT count(*) FROM (SELECT schedule_key, slot, job_key FROM job_run"
+                       " GROUP BY 1, 2, 3 HAVING count(*) > 1) AS twice"),
+        0);
+    /* Sums of the ledger against arithmetic. */
+    assert_string_equal(
+        harness_rows(h, "SELECT s.key, e.expected, coalesce(l.slots, 0) FROM job_schedule s JOIN "
+                        "begun b ON b.schedule_id = s.id"
+                        " CROSS JOIN LATERAL (SELECT floor(extract(epoch FROM s.accounted_until) / "
+                        "substr(s.key, 2)::int)"
+                        " - floor(extract(epoch FROM b.accounted_until) / substr(s.key, 2)::int) "
+                        "AS expected) AS e"
+                        " LEFT JOIN (SELECT schedule_id, sum(slots) AS slots FROM schedule_slot "
+                        "GROUP BY 1) AS l"
+                        " ON l.schedule_id = s.id WHERE e.expected <> coalesce(l.slots, 0)"),
+        "");
+    assert_int_equal(harness_int(h, "SELECT count(*) FROM (SELECT slot, lag(last_slot) OVER "
+                                    "(PARTITION BY schedule_id ORDER BY slot)"
+                                    " AS before FROM schedule_slot) AS l WHERE before >= slot"),
+        0);
+    assert_int_equal(
+        harness_int(h, "SELECT count(*) FROM job_schedule s WHERE s.skipped_runs <> coalesce("
+                       "(SELECT sum(slots) FROM schedule_slot l WHERE l.schedule_id = s.id AND "
+                       "outcome = 'skipped'), 0)"),
+        0);
+    /* What the ledger says was fired stands in the queue, and nothing else does. */
+    assert_int_equal(
+        harness_int(h,
+            "SELECT count(*) FROM (SELECT s.key, l.slot, l.runs FROM schedule_slot l"
+            " JOIN job_schedule s ON s.id = l.schedule_id WHERE l.outcome = 'fired') AS f"
+            " FULL JOIN (SELECT schedule_key AS key, slot, count(*) AS runs FROM job_run GROUP BY "
+            "1, 2) AS r"
+            " USING (key, slot, runs) WHERE f.runs IS NULL OR r.runs IS NULL"),
+        0);
+    assert_int_equal(
+        harness_int(h, "SELECT count(*) FROM (SELECT next_run_at, lag(next_run_at) OVER (PARTITION "
+                       "BY schedule_id"
+                       " ORDER BY id) AS before FROM moved) AS m WHERE before >= next_run_at"),
+        0);
+    assert_true(harness_int(h, "SELECT count(*) FROM schedule_slot WHERE outcome = 'fired'") > 100);
+    assert_true(harness_int(h, "SELECT count(*) FROM schedule_slot WHERE outcome = 'skipped'") > 3);
+}
+
+static void race(struct harness *h, int n)
+{
+    struct world w;
+
+    begin(&w, h, n);
+    for (int turn = 0; turn < TURNS; turn++) {
+        pass(&w, below(&w, 10) ? below(&w, 12) : 200 + below(&w, 400));
+        if (below(&w, 3) == 0) {
+            int victim = below(&w, n);
+            harness_proc_kill(w.daemons[victim]);
+            w.daemons[victim] = spawn(&w);
+        } else if (below(&w, 2)) {
+            harness_await(h, DEADLINE_MS,
+                "SELECT count(*) = 0 FROM job_schedule WHERE next_run_at <= now() AND locked_by IS "
+                "NULL");
+        }
+    }
+    settle(&w);
+    assert_invariants(h);
+    buf_release(&w.file);
+}
+
+static void test_one(void **state)
+{
+    race(*state, 1);
+}
+
+static void test_two(void **state)
+{
+    race(*state, 2);
+}
+
+static void test_eight(void **state)
+{
+    race(*state, 8);
+}
+
+/* --- killed in a certain place ---------------------------------------------------------------- */
+
+#define BLOCKED                                                                                    \
+    "SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'scheduler'"               \
+    " AND datname = current_database() AND wait_event_type = 'Lock'"
+
+/* Leaves one schedule enabled, computed and not due. */
+static void only_s60(struct world *w)
+{
+    harness_exec(w->h, "UPDATE job_schedule SET enabled = key = 's60'");
+    harness_await(w->h, DEADLINE_MS,
+        "SELECT bool_and(next_run_at IS NOT NULL) FROM job_schedule WHERE enabled");
+}
+
+/* To one second after its next slot. */
+static void pass_to_slot(struct world *w)
+{
+    harness_clock_advance(
+        w->h, harness_text(w->h, "SELECT (next_run_at - now() + interval '1 s')::text"
+                                 " FROM job_schedule WHERE key = 's60'"));
+    harness_exec(w->h, "NOTIFY tocsin_scheduler");
+}
+
+/* Has the one scheduler claim a slot and hang in the statement that fires it. */
+static PGconn *hang_in_fire(struct world *w)
+{
+    PGconn *lock = harness_connect(w->h, NULL);
+
+    only_s60(w);
+    PQclear(PQexec(lock, "BEGIN; LOCK TABLE schedule_slot IN ACCESS EXCLUSIVE MODE"));
+    pass_to_slot(w);
+    harness_await(w->h, DEADLINE_MS, BLOCKED);
+    return lock;
+}
+
+#define FIRED "SELECT count(*) FROM job_run WHERE schedule_key = 's60'"
+
+static void test_killed_between_claim_and_fire(void **state)
+{
+    struct world w;
+
+    begin(&w, *state, 1);
+    PGconn *lock = hang_in_fire(&w);
+    harness_proc_kill(w.daemons[0]);
+    harness_exec(w.h, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE "
+                      "application_name = 'scheduler'"
+                      " AND datname = current_database()");
+    harness_disconnect(w.h, lock);
+    harness_exec(w.h, "DELETE FROM job_run");
+    assert_int_equal(
+        harness_int(w.h, "SELECT count(*) FROM job_schedule WHERE locked_by IS NOT NULL"), 1);
+    w.daemons[0] = spawn(&w);
+    harness_proc_await_log(w.daemons[0], "from=zones to=claim", DEADLINE_MS);
+    assert_int_equal(harness_int(w.h, FIRED), 0);
+    pass(&w, 31);
+    harness_await(w.h, DEADLINE_MS, "SELECT count(*) >= 2 FROM job_run WHERE schedule_key = 's60'");
+    assert_string_equal(
+        harness_rows(w.h,
+            "SELECT DISTINCT outcome, slots, runs FROM schedule_slot WHERE schedule_id ="
+            " schedule_id('s60')"),
+        "fired|1|2");
+    buf_release(&w.file);
+}
+
+static void test_killed_while_its_statement_goes_on(void **state)
+{
+    struct world w;
+
+    begin(&w, *state, 1);
+    PGconn *lock = hang_in_fire(&w);
+    harness_proc_kill(w.daemons[0]);
+    w.daemons[0] = spawn(&w);
+    pass(&w, 31); /* the lock is old enough to be taken over, but the row is in somebody's hand */
+    harness_proc_await_log(w.daemons[0], "from=zones to=claim", DEADLINE_MS);
+    harness_disconnect(w.h, lock);
+    harness_await(w.h, DEADLINE_MS, "SELECT count(*) >= 2 FROM job_run WHERE schedule_key = 's60'");
+    pass(&w, 1);
+    harness_await(
+        w.h, DEADLINE_MS, "SELECT bool_and(next_run_at > now()) FROM job_schedule WHERE enabled");
+    assert_string_equal(
+        harness_rows(w.h,
+            "SELECT DISTINCT outcome, slots, runs FROM schedule_slot WHERE schedule_id ="
+            " schedule_id('s60')"),
+        "fired|1|2");
+    assert_int_equal(
+        harness_int(w.h, FIRED), harness_int(w.h, "SELECT sum(runs) FROM schedule_slot"));
+    buf_release(&w.file);
+}
+
+/* A scheduler that stood still after its claim, for longer than the lock lasts: the test plays it.
+ */
+static void test_a_late_fire_is_refused(void **state)
+{
+    struct world w;
+    struct harness *h = *state;
+    const char *const claim[] = {"4711", "10"};
+
+    begin(&w, h, 1);
+    only_s60(&w);
+    harness_proc_signal(w.daemons[0], SIGSTOP);
+    pass_to_slot(&w);
+    PGconn *late = harness_connect(h, "tocsin_scheduler");
+    PGresult *r = PQexecParams(late, SQL_claim_schedules.text, 2, NULL, claim, NULL, NULL, 0);
+    assert_int_equal(PQntuples(r), 1);
+    char *id = PQgetvalue(r, 0, PQfnumber(r, "id")),
+         *fence = PQgetvalue(r, 0, PQfnumber(r, "fence"));
+    char *was = PQgetvalue(r, 0, PQfnumber(r, "claimed"));
+    harness_proc_signal(w.daemons[0], SIGCONT);
+    pass(&w, 31);
+    harness_await(h, DEADLINE_MS, "SELECT count(*) = 2 FROM job_run WHERE schedule_key = 's60'");
+    const char *before =
+        harness_rows(h, "SELECT next_run_at, fence, skipped_runs FROM job_schedule WHERE enabled");
+
+    const char *slot =
+        harness_text(h, "SELECT extract(epoch FROM slot)::bigint FROM job_run LIMIT 1");
+    struct buf sql = BUF_INIT(4096);
+    buf_addf(&sql,
+        "SELECT slots FROM schedule_advance(4711, '{%s}', '{%s}', '{1}', '{\"%s\"}', '{%s}', "
+        "'{%s}', '{%s000}',"
+        " '{NULL}', '{%s}', '{%s}', '{%s}', '{1}', '{t}', true)",
+        id, fence, was, slot, slot, slot, id, slot, slot);
+    PGresult *fired = PQexec(late, buf_str(&sql));
+    assert_int_equal(PQresultStatus(fired), PGRES_TUPLES_OK);
+    assert_int_equal(PQntuples(fired), 1);
+    assert_string_equal(PQgetvalue(fired, 0, 0), "0");
+    assert_int_equal(harness_int(h, FIRED), 2);
+    assert_string_equal(
+        harness_rows(h, "SELECT next_run_at, fence, skipped_runs FROM job_schedule WHERE enabled"),
+        before);
+    PQclear(fired);
+    PQclear(r);
+    buf_release(&sql);
+    buf_release(&w.file);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, harness_setup, harness_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_one),
+        TEST(test_two),
+        TEST(test_eight),
+        TEST(test_killed_between_claim_and_fire),
+        TEST(test_killed_while_its_statement_goes_on),
+        TEST(test_a_late_fire_is_refused),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
