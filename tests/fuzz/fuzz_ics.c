@@ -14,12 +14,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const char *const addresses[] = {"owner@example.org", NULL};
-    struct civil_zones *civil = NULL;
+    static struct civil_zones *civil; /* reading zones is not what is tried */
     struct ics_read *r = NULL;
     struct event_list list;
     struct buf fault = BUF_INIT(1024);
     event_list_init(&list);
-    if (civil_zones_new(NULL, &civil))
+    if (!civil && civil_zones_new(NULL, &civil))
         return 0;
     struct ics_read_options options = {
         .window = {INT64_C(1772323200), INT64_C(1775433600)}, /* 2026-03-01 to 2026-04-06 */
@@ -42,6 +42,5 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ics_read_free(r);
     event_list_release(&list);
     buf_release(&fault);
-    civil_zones_free(civil);
     return 0;
 }
