@@ -60,6 +60,8 @@ CREATE INDEX calendar_event_start ON calendar_event (starts_at);
 CREATE INDEX calendar_event_unplanned ON calendar_event (starts_at)
     WHERE NOT planned AND NOT all_day AND NOT declined AND status <> 'cancelled';
 
+CREATE INDEX incident_event ON incident (event_id) WHERE status = 'open';
+
 -- What a provider said about one event. `kept`: its text could not be read, so that what is
 -- stored of it stays. `deleted`: gone; uid alone takes the series, or the instance of that id.
 CREATE TYPE calendar_incoming AS (
@@ -170,6 +172,23 @@ BEGIN
 END
 $$;
 
+-- The incoming events that are stored, and whether what they say bumps the revision.
+CREATE FUNCTION calendar_stored(credential bigint, incoming calendar_incoming[])
+RETURNS TABLE (id bigint, title text, starts_at timestamptz, ends_at timestamptz, all_day boolean,
+    status text, declined boolean, changed boolean)
+LANGUAGE sql STABLE ROWS 100 AS $$
+    SELECT s.id, i.title, i.starts_at, i.ends_at, i.all_day, i.status, i.declined,
+        (s.starts_at, s.ends_at, s.all_day, s.status, s.declined)
+            IS DISTINCT FROM (i.starts_at, i.ends_at, i.all_day, i.status, i.declined)
+    FROM unnest(incoming) AS i
+    CROSS JOIN LATERAL (
+        SELECT t.id, t.starts_at, t.ends_at, t.all_day, t.status, t.declined
+        FROM calendar_event AS t
+        WHERE t.credential_id = credential AND t.uid = i.uid AND t.instance = i.instance
+        OFFSET 0) AS s
+    WHERE NOT i.kept AND NOT i.deleted
+$$;
+
 -- Finishes a sync: brings what a provider said into calendar_event, withdraws and opens incidents
 -- and gives the claim back, all in one transaction. `full`: `events` is all there is between
 -- window_start and window_end; else it is what has changed. applied is false, and nothing else
@@ -196,19 +215,25 @@ BEGIN
     applied := true;
     incoming := calendar_read_incoming(events);
 
+    -- Every join below goes from the answer's rows to the stored ones by their key, or through a
+    -- hashed IN: the cost is that of the answer and of this calendar's rows, whatever the planner
+    -- thinks of an array.
+
     -- A single meeting that was made recurring, or the other way round, stays the same row for
     -- the instance that starts when it did: what was already sent of it counts.
     UPDATE calendar_event AS e SET instance = p.instance
     FROM (
         SELECT DISTINCT ON (i.uid, i.instance) s.id, i.instance
         FROM unnest(incoming) AS i
-        JOIN calendar_event AS s ON s.credential_id = credential AND s.uid = i.uid
-            AND s.starts_at = i.starts_at AND s.instance <> i.instance
-        WHERE (s.instance = '' OR i.instance = '') AND s.status <> 'cancelled'
-            AND i.status <> 'cancelled' AND NOT i.kept AND NOT i.deleted
-            AND NOT EXISTS (
-                SELECT FROM calendar_event AS t
-                WHERE t.credential_id = credential AND t.uid = i.uid AND t.instance = i.instance)
+        CROSS JOIN LATERAL (
+            SELECT t.id FROM calendar_event AS t
+            WHERE t.credential_id = credential AND t.uid = i.uid AND t.instance <> i.instance
+                AND (t.instance = '' OR i.instance = '') AND t.starts_at = i.starts_at
+                AND t.status <> 'cancelled'
+            OFFSET 0) AS s
+        WHERE i.status <> 'cancelled' AND NOT i.kept AND NOT i.deleted
+            AND (i.uid, i.instance) NOT IN (
+                SELECT t.uid, t.instance FROM calendar_event AS t WHERE t.credential_id = credential)
         ORDER BY i.uid, i.instance, s.id
     ) AS p
     WHERE e.id = p.id;
@@ -218,11 +243,8 @@ BEGIN
         SET title = i.title, starts_at = i.starts_at, ends_at = i.ends_at, all_day = i.all_day,
             status = i.status, declined = i.declined, stale = false, planned = false,
             revision = e.revision + 1, changed_at = now()
-        FROM unnest(incoming) AS i
-        WHERE e.credential_id = credential AND e.uid = i.uid AND e.instance = i.instance
-            AND NOT i.kept AND NOT i.deleted
-            AND (e.starts_at, e.ends_at, e.all_day, e.status, e.declined)
-                IS DISTINCT FROM (i.starts_at, i.ends_at, i.all_day, i.status, i.declined)
+        FROM calendar_stored(credential, incoming) AS i
+        WHERE e.id = i.id AND i.changed
         RETURNING e.id
     )
     SELECT array_agg(id) INTO moved_ids FROM changed;
@@ -230,10 +252,8 @@ BEGIN
     WITH retitled AS (
         UPDATE calendar_event AS e
         SET title = i.title, stale = false
-        FROM unnest(incoming) AS i
-        WHERE e.credential_id = credential AND e.uid = i.uid AND e.instance = i.instance
-            AND NOT i.kept AND NOT i.deleted AND (e.title <> i.title OR e.stale)
-            AND e.id <> ALL(coalesce(moved_ids, '{}'))
+        FROM calendar_stored(credential, incoming) AS i
+        WHERE e.id = i.id AND NOT i.changed AND (e.title <> i.title OR e.stale)
         RETURNING e.id
     )
     SELECT array_agg(id) INTO title_ids FROM retitled;
@@ -243,19 +263,18 @@ BEGIN
         UPDATE calendar_event AS e
         SET status = 'cancelled', planned = false, revision = e.revision + 1, changed_at = now()
         WHERE e.credential_id = credential AND e.status <> 'cancelled'
-            AND NOT EXISTS (
-                SELECT FROM unnest(incoming) AS i
-                WHERE i.uid = e.uid AND NOT i.deleted AND (i.kept OR i.instance = e.instance))
-            AND (
-                EXISTS (
-                    SELECT FROM unnest(incoming) AS i
-                    WHERE (i.uid = e.uid AND i.deleted AND i.instance = '')
-                        OR (e.instance <> '' AND i.deleted AND e.instance IN (i.uid, i.instance)))
-                OR EXISTS (
-                    SELECT FROM unnest(incoming) AS i
-                    WHERE i.uid = e.uid AND NOT i.deleted AND NOT i.kept AND i.status <> 'cancelled'
-                        AND (e.instance = '' OR i.instance = ''))
-                OR (is_full AND e.ends_at > window_start AND e.starts_at < window_end))
+            AND (e.uid, e.instance) NOT IN (
+                SELECT i.uid, i.instance FROM unnest(incoming) AS i WHERE NOT i.deleted)
+            AND e.uid NOT IN (SELECT i.uid FROM unnest(incoming) AS i WHERE i.kept)
+            AND ((is_full AND e.ends_at > window_start AND e.starts_at < window_end)
+                OR e.uid IN (SELECT i.uid FROM unnest(incoming) AS i WHERE i.deleted)
+                OR e.instance IN (SELECT i.uid FROM unnest(incoming) AS i WHERE i.deleted)
+                OR (e.instance <> '' AND e.uid IN (
+                    SELECT i.uid FROM unnest(incoming) AS i
+                    WHERE i.instance = '' AND i.status <> 'cancelled' AND NOT i.kept AND NOT i.deleted))
+                OR (e.instance = '' AND e.uid IN (
+                    SELECT i.uid FROM unnest(incoming) AS i
+                    WHERE i.instance <> '' AND i.status <> 'cancelled' AND NOT i.deleted)))
         RETURNING e.id
     )
     SELECT array_agg(id) INTO gone_ids FROM gone;
@@ -267,9 +286,8 @@ BEGIN
             i.starts_at, i.ends_at, i.all_day, i.status, i.declined
         FROM unnest(incoming) AS i
         WHERE NOT i.kept AND NOT i.deleted AND i.status <> 'cancelled'
-            AND NOT EXISTS (
-                SELECT FROM calendar_event AS t
-                WHERE t.credential_id = credential AND t.uid = i.uid AND t.instance = i.instance)
+            AND (i.uid, i.instance) NOT IN (
+                SELECT t.uid, t.instance FROM calendar_event AS t WHERE t.credential_id = credential)
         RETURNING id
     )
     SELECT count(*) INTO created FROM made;
