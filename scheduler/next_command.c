@@ -45,12 +45,20 @@ static const struct option options[] = {
     {NULL, 0, NULL, 0},
 };
 
+static bool has_argument(int argc, char **argv, const char *name)
+{
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], name) == 0)
+            return true;
+    return false;
+}
+
 static bool is_asked(int argc, char **argv)
 {
     for (int i = 1; i < argc; i++)
-        if (strcmp(argv[i], "--next") == 0 || strncmp(argv[i], "--next=", 7) == 0)
+        if (strncmp(argv[i], "--next=", 7) == 0)
             return true;
-    return false;
+    return has_argument(argc, argv, "--next");
 }
 
 static void set_expression(struct slot_options *o, const char *text)
@@ -120,7 +128,7 @@ void next_command_add_slot(struct buf *line, const struct slot *slot)
     civil_time_add_local(line, slot->at, slot->offset);
     if (slot->flags & SLOT_MOVED_BY_GAP)
         buf_add_str(line, " gap");
-    if (slot->flags & SLOT_IN_OVERLAP)
+    else if (slot->flags & SLOT_IN_OVERLAP)
         buf_add_str(line, " overlap");
     buf_add_char(line, '\n');
 }
@@ -171,6 +179,8 @@ int next_command(int argc, char **argv)
 
     if (!is_asked(argc, argv))
         return -1;
+    if (has_argument(argc, argv, "--help"))
+        return fputs(usage, stdout) == EOF ? EXIT_FAULT : 0;
     if (read_request(argc, argv, &req)) {
         (void)fputs(usage, stderr);
         return EXIT_USAGE;
