@@ -215,6 +215,24 @@ static void test_data_come_before_the_rule(void **state)
     tzif_free(tz);
 }
 
+/* Two changes close to each other: what the clocks had shown before the first still counts. */
+static void test_wall_high_outlasts_a_second_change(void **state)
+{
+    static const int32_t offsets[] = {7200, 0, 1800};
+    static const struct transition changes[] = {{1000000, 1}, {1000600, 2}};
+    struct file f = {'2', offsets, 3, changes, 2, 0, ""};
+    struct tzif *tz = NULL;
+    struct tzif_span span;
+
+    (void)state;
+    assert_int_equal(parse(&f, &tz), 0);
+    tzif_span_at(tz, 1000000, &span);
+    assert_int_equal(span.wall_high, 1000000 + 7200);
+    tzif_span_at(tz, 1000600, &span);
+    assert_int_equal(span.wall_high, 1000000 + 7200);
+    tzif_free(tz);
+}
+
 /* The first version has neither 64 bits nor a footer: its last offset stays. */
 static void test_first_version(void **state)
 {
@@ -318,6 +336,7 @@ int main(void)
         cmocka_unit_test(test_spans_join),
         cmocka_unit_test(test_permanent_summer),
         cmocka_unit_test(test_data_come_before_the_rule),
+        cmocka_unit_test(test_wall_high_outlasts_a_second_change),
         cmocka_unit_test(test_first_version),
         cmocka_unit_test(test_broken_rules_are_refused),
         cmocka_unit_test(test_broken_data_are_refused),
