@@ -48,6 +48,25 @@ const char *outcome_name(enum outcome_kind kind)
     return "none";
 }
 
+const char *report_name(enum report_kind report)
+{
+    switch (report) {
+    case REPORT_UNKNOWN:
+        break;
+    case REPORT_WAITING:
+        return "waiting";
+    case REPORT_DELIVERED:
+        return "delivered";
+    case REPORT_UNDELIVERED:
+        return "undelivered";
+    case REPORT_ANSWERED:
+        return "answered";
+    case REPORT_UNANSWERED:
+        return "unanswered";
+    }
+    return "unknown";
+}
+
 void outcome_init(struct outcome *out)
 {
     memset(out, 0, sizeof *out);

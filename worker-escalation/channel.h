@@ -63,6 +63,17 @@ void channel_request_form(struct channel_request *r, const char *name, const cha
 /* Points `http` at what was built. 0 or the first error met. */
 MUST_CHECK int channel_request_seal(struct channel_request *r);
 
+/* What a provider says of a message that it took, as notification_report() takes it. */
+enum report_kind {
+    REPORT_UNKNOWN, /* it did not say */
+    REPORT_WAITING,
+    REPORT_DELIVERED,
+    REPORT_UNDELIVERED,
+    REPORT_ANSWERED,
+    REPORT_UNANSWERED,
+};
+const char *report_name(enum report_kind report);
+
 struct channel {
     const char *name;   /* of contact_method.channel; the circuit has the same name */
     bool logs_delivery; /* each attempt gets a row of webhook_delivery_log */
@@ -80,6 +91,11 @@ struct channel {
         const struct reach_config *config, const struct message *m, struct channel_request *r);
     void (*judge_ask)(
         const struct message *m, const struct http_response *response, struct outcome *out);
+    /* Asks what became of a message that was accepted, by the provider's id of it; NULL where
+     * nothing more is known. The failure in `out` says why it was not delivered. */
+    int (*build_poll)(
+        const struct reach_config *config, const char *provider_id, struct channel_request *r);
+    enum report_kind (*judge_poll)(const struct http_response *response, struct outcome *out);
 };
 
 /* All of them, and the one of that name or NULL. */

@@ -115,6 +115,14 @@ static void judge_ask(
     twilio_judge_list(m, response, "messages", out);
 }
 
+static int build_poll(
+    const struct reach_config *config, const char *provider_id, struct channel_request *r)
+{
+    twilio_request(config, "Messages", provider_id, r);
+    r->http.method = "GET";
+    return 0;
+}
+
 const struct channel channel_twilio_sms = {
     .name = "twilio_sms",
     .missing = missing_sms,
@@ -122,6 +130,8 @@ const struct channel channel_twilio_sms = {
     .judge = twilio_judge,
     .build_ask = build_ask_sms,
     .judge_ask = judge_ask,
+    .build_poll = build_poll,
+    .judge_poll = twilio_judge_message,
 };
 
 const struct channel channel_twilio_whatsapp = {
@@ -131,4 +141,6 @@ const struct channel channel_twilio_whatsapp = {
     .judge = twilio_judge,
     .build_ask = build_ask_whatsapp,
     .judge_ask = judge_ask,
+    .build_poll = build_poll,
+    .judge_poll = twilio_judge_message,
 };

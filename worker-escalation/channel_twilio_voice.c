@@ -80,11 +80,28 @@ static void judge_ask(
     twilio_judge_list(m, response, "calls", out);
 }
 
+static int build_poll(
+    const struct reach_config *config, const char *provider_id, struct channel_request *r)
+{
+    twilio_request(config, "Calls", provider_id, r);
+    r->http.method = "GET";
+    return 0;
+}
+
+static void judge(const struct http_response *response, struct outcome *out)
+{
+    twilio_judge(response, out);
+    if (out->kind == OUTCOME_ACCEPTED)
+        out->poll_ms = TWILIO_CALL_POLL_MS;
+}
+
 const struct channel channel_twilio_voice = {
     .name = "twilio_voice",
     .missing = missing,
     .build = build,
-    .judge = twilio_judge,
+    .judge = judge,
     .build_ask = build_ask,
     .judge_ask = judge_ask,
+    .build_poll = build_poll,
+    .judge_poll = twilio_judge_call,
 };

@@ -81,8 +81,7 @@ static void columns_release(struct columns *c)
     free(c->contact_dead);
 }
 
-/* The failure as its row keeps it; NULL for none. */
-static char *failure_text(const struct failure *f)
+char *finish_failure_text(const struct failure *f)
 {
     _cleanup_(json_decrefp) json_t *json = NULL;
 
@@ -113,7 +112,7 @@ static void columns_add(struct columns *c, const struct delivery *d)
     c->outcome[i] = outcome_name(o->kind);
     c->provider_id[i] = o->provider_id[0] ? o->provider_id : NULL;
     c->http_status[i] = o->http_status;
-    c->failure[i] = failure_text(&o->failure);
+    c->failure[i] = finish_failure_text(&o->failure);
     c->retry_after_ms[i] = o->failure.retry_after_ms;
     c->poll_ms[i] = o->poll_ms;
     c->contact_dead[i] = o->contact_dead;

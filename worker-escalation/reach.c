@@ -95,6 +95,7 @@ static void take_claimed(struct reach *r, struct db_result *res)
     }
     if (db_rows(rows) > 0 && !db_is_null(rows, 0, "next_in_ms"))
         service_wake_in(r->service, db_int(rows, 0, "next_in_ms"));
+    r->polls_due = db_rows(rows) > 0 && db_bool(rows, 0, "polls_due");
     if (n >= r->batch) {
         r->claim_wanted = true;
         r->batch = r->batch * 4 > BATCH_MAX ? BATCH_MAX : r->batch * 4;
@@ -192,6 +193,7 @@ static void take_turn(void *arg)
     reported = reach_report(r, can_claim);
     if (!send_claim(r) && reported && can_claim)
         log_error(F_NONE, "a claim was announced and not sent");
+    reach_poll(r);
 }
 
 void reach_wake(struct reach *r)
@@ -207,7 +209,7 @@ void reach_drain(struct reach *r)
 
 bool reach_busy(const struct reach *r)
 {
-    return r->in_hand > 0 || r->claiming || r->telling || r->rescuing ||
+    return r->in_hand > 0 || r->claiming || r->telling || r->rescuing || r->taking_polls ||
            (r->claim_wanted && !r->draining);
 }
 

@@ -37,6 +37,9 @@ struct reach {
     bool telling;
     int64_t told_at_ms;
     bool rescuing;
+    bool polls_due;
+    bool taking_polls;
+    size_t polling; /* questions under way */
 };
 
 /* reach_report.c: sends what has ended, unless a report is under way. Whether one was sent. With a
@@ -47,6 +50,8 @@ void reach_forget_reported(struct reach *r);
 
 /* reach_upkeep.c */
 void reach_tell_circuits(struct reach *r);
+/* Asks providers what became of what they took, where that is due. */
+void reach_poll(struct reach *r);
 /* After a lost connection: what was claimed and never learned of goes back, once nothing else is in
  * hand. */
 void reach_release_unlearned(struct reach *r);

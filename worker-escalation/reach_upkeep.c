@@ -9,10 +9,13 @@
 #include "base/log.h"
 #include "sql/common.h"
 #include "sql/worker-escalation.h"
+#include "worker-escalation/poll.h"
 
 /* Circuits are told at most so often while calls are made. */
 #define TELL_EVERY_MS 2000
 #define RESCUE_BATCH  100
+/* Questions to providers under way at a time. */
+#define POLLS_MAX ((size_t)16)
 
 /* --- circuits ----------------------------------------------------------------------------- */
 
@@ -90,6 +93,48 @@ void reach_rescue(struct reach *r)
     db_arg_int(&args, RESCUE_BATCH);
     r->rescuing = db_conn_send(service_db(r->service), &SQL_rescue_notifications, &args, 0,
                       on_rescued, r) == 0;
+    db_args_release(&args);
+}
+
+/* --- what became of it -------------------------------------------------------------------- */
+
+static void on_poll_ended(void *owner, bool due_now)
+{
+    struct reach *r = owner;
+
+    r->polling--;
+    r->claim_wanted = r->claim_wanted || due_now;
+    loop_defer_start(r->turn);
+}
+
+static void on_polls(void *arg, struct db_result *res)
+{
+    struct reach *r = arg;
+    struct failure f;
+
+    r->taking_polls = false;
+    if (res->err == ERR_DB) {
+        db_failure(res, &SQL_claim_polls, &f);
+        log_failure(LOG_LEVEL_ERROR, &f, F_NONE, "claiming questions to providers failed");
+    }
+    for (int row = 0; !res->err && row < db_rows(res); row++) {
+        if (poll_start(
+                service_jobs(r->service), r->config, r->circuits, res, row, on_poll_ended, r) == 0)
+            r->polling++;
+    }
+}
+
+void reach_poll(struct reach *r)
+{
+    struct db_args args;
+
+    if (!r->polls_due || r->taking_polls || r->draining || r->polling >= POLLS_MAX)
+        return;
+    db_args_init(&args);
+    db_arg_int(&args, (int64_t)(POLLS_MAX - r->polling));
+    r->taking_polls =
+        db_conn_send(service_db(r->service), &SQL_claim_polls, &args, 0, on_polls, r) == 0;
+    r->polls_due = false;
     db_args_release(&args);
 }
 

@@ -246,3 +246,68 @@ void twilio_judge_list(const struct message *m, const struct http_response *resp
     set_unknown(out, "its list is too long to tell");
     out->provider_failed = false;
 }
+
+/* --- what became of it -------------------------------------------------------------------- */
+
+struct status_report {
+    const char *status;
+    enum report_kind report;
+};
+
+/* message_enum_status and call_enum_status of Twilio's description. */
+static const struct status_report message_reports[] = {
+    {"accepted", REPORT_WAITING},
+    {"scheduled", REPORT_WAITING},
+    {"queued", REPORT_WAITING},
+    {"sending", REPORT_WAITING},
+    {"sent", REPORT_WAITING},
+    {"delivered", REPORT_DELIVERED},
+    {"read", REPORT_DELIVERED},
+    {"partially_delivered", REPORT_DELIVERED},
+    {"undelivered", REPORT_UNDELIVERED},
+    {"failed", REPORT_UNDELIVERED},
+    {"canceled", REPORT_UNDELIVERED},
+    {NULL, REPORT_UNKNOWN},
+};
+static const struct status_report call_reports[] = {
+    {"queued", REPORT_WAITING},
+    {"ringing", REPORT_WAITING},
+    {"in-progress", REPORT_WAITING},
+    {"completed", REPORT_ANSWERED},
+    {"busy", REPORT_UNANSWERED},
+    {"no-answer", REPORT_UNANSWERED},
+    {"failed", REPORT_UNANSWERED},
+    {"canceled", REPORT_UNANSWERED},
+    {NULL, REPORT_UNKNOWN},
+};
+
+static enum report_kind judge_status(
+    const struct http_response *response, const struct status_report *reports, struct outcome *out)
+{
+    _cleanup_(json_decrefp) json_t *answer = NULL;
+    const char *status;
+    int code;
+
+    if (outcome_judge_http(response, "Twilio", out) || response->status != 200 ||
+        json_read(response->body, response->body_len, TWILIO_LIST_BYTES_MAX, NULL, &answer) != 0)
+        return REPORT_UNKNOWN;
+    status = json_read_str(answer, "status");
+    while (status && reports->status && strcmp(reports->status, status) != 0)
+        reports++;
+    code = (int)json_read_int(answer, "error_code", 0);
+    if (status && reports->report == REPORT_UNDELIVERED)
+        twilio_judge_code(code, 400, json_read_str(answer, "error_message"), out);
+    else if (status && reports->report == REPORT_UNANSWERED)
+        failure_set(&out->failure, ERR_PROTOCOL, "Twilio: the call was %s", status);
+    return status ? reports->report : REPORT_UNKNOWN;
+}
+
+enum report_kind twilio_judge_message(const struct http_response *response, struct outcome *out)
+{
+    return judge_status(response, message_reports, out);
+}
+
+enum report_kind twilio_judge_call(const struct http_response *response, struct outcome *out)
+{
+    return judge_status(response, call_reports, out);
+}

@@ -10,7 +10,8 @@
 #include "worker-escalation/channel.h"
 
 /* How long after it was taken Twilio is asked what became of it. */
-#define TWILIO_POLL_MS 60000
+#define TWILIO_POLL_MS      60000
+#define TWILIO_CALL_POLL_MS 40000 /* ringing and what is said */
 /* What is looked through for an attempt of unknown outcome, newest first; Twilio gives at most
  * 1000. */
 #define TWILIO_LIST_SIZE      "500"
@@ -36,6 +37,11 @@ void twilio_judge_code(int code, int status, const char *message, struct outcome
  * outcome may have made. The judgement as in struct channel's judge_ask. */
 void twilio_judge_list(const struct message *m, const struct http_response *response,
     const char *items, struct outcome *out);
+
+/* The answer to one resource. A message: waiting, delivered or undelivered with its failure; a
+ * call: waiting, answered or unanswered. */
+enum report_kind twilio_judge_message(const struct http_response *response, struct outcome *out);
+enum report_kind twilio_judge_call(const struct http_response *response, struct outcome *out);
 
 /* Whether a number is in E.164: + and 2 to 15 digits, the first not 0. */
 bool twilio_is_e164(const char *number);

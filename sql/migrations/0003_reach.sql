@@ -416,6 +416,73 @@ BEGIN
 END
 $$;
 
+-- Calls again: the same person, rung and number, 20 seconds from now, as long as that is of use.
+-- Returns whether it does.
+CREATE FUNCTION notification_redial(unanswered bigint) RETURNS boolean
+LANGUAGE sql AS $$
+    WITH again AS (
+        INSERT INTO notification (org_id, incident_id, rung_id, user_id, contact_method_id, channel, mode,
+            kind, gate, policy, revision, body, due_at, next_attempt_at, useless_after, idempotency_key)
+        SELECT n.org_id, n.incident_id, n.rung_id, n.user_id, n.contact_method_id, n.channel, n.mode,
+            n.kind, n.gate, n.policy, n.revision, n.body, now() + interval '20 seconds',
+            now() + interval '20 seconds', n.useless_after,
+            format('incident:%s:%s:%s:%s:c%s:r%s', n.incident_id, coalesce(n.rung_id, 0), n.user_id,
+                n.revision, n.contact_method_id, n.id)
+        FROM notification AS n JOIN incident AS i ON i.id = n.incident_id
+        WHERE n.id = unanswered AND n.mode = 'call' AND i.status = 'open' AND i.revision = n.revision
+            AND n.useless_after > now() + interval '20 seconds'
+        ON CONFLICT (idempotency_key) DO NOTHING
+        RETURNING id
+    )
+    SELECT EXISTS (SELECT FROM again)
+$$;
+
+-- What a provider says of a notification that it had taken, whether by a callback or when asked:
+-- 'waiting', 'delivered', 'undelivered', 'answered' (a call that nobody acknowledged, a voice mail
+-- too), 'unanswered'. Moves up only: what is known already changes nothing. A call is made again
+-- until it is of no more use; may_redial says whether an answered one is.
+-- Returns the state, and after a failure what follows, as notification_fail_over() says it.
+CREATE FUNCTION notification_report(reported bigint, report text, reported_failure jsonb,
+    contact_dead boolean, may_redial boolean, OUT state text, OUT successor text)
+LANGUAGE plpgsql AS $$
+DECLARE
+    it notification;
+BEGIN
+    SELECT n.* INTO it FROM notification AS n WHERE n.id = reported FOR UPDATE;
+    IF NOT FOUND OR it.state <> 'accepted' THEN
+        state := it.state;
+        RETURN;
+    END IF;
+    IF report = 'waiting' THEN
+        -- Some carriers never tell: after an hour nobody asks any more.
+        UPDATE notification AS n
+        SET poll_at = CASE WHEN n.sent_at > now() - interval '1 hour'
+            THEN now() + greatest(interval '15 seconds', (now() - n.sent_at) / 2) END
+        WHERE n.id = reported;
+        state := it.state;
+        RETURN;
+    END IF;
+    state := CASE WHEN report IN ('delivered', 'answered') THEN 'delivered' ELSE 'failed' END;
+    UPDATE notification AS n
+    SET state = notification_report.state, poll_at = NULL, failure = coalesce(reported_failure, n.failure),
+        reason = coalesce(reported_failure ->> 'detail', report)
+    WHERE n.id = reported;
+    IF contact_dead THEN
+        UPDATE contact_method AS c SET disabled_at = now(), disabled_reason = reported_failure ->> 'detail'
+        WHERE c.id = it.contact_method_id AND c.disabled_at IS NULL;
+    END IF;
+    IF report = 'unanswered' OR (report = 'answered' AND may_redial) THEN
+        IF notification_redial(reported) THEN
+            successor := 'redial';
+        END IF;
+    END IF;
+    IF state = 'failed' AND (successor IS NULL OR notification_next_contact(it.incident_id, it.rung_id,
+        it.user_id, it.mode, it.revision) IS NOT NULL) THEN
+        successor := coalesce(notification_fail_over(reported), successor);
+    END IF;
+END
+$$;
+
 -- An instant as the wall clock of a zone shows it; in UTC, and said so, where the zone is unknown.
 CREATE FUNCTION local_time_text(instant timestamptz, zone text) RETURNS text
 LANGUAGE plpgsql STABLE AS $$

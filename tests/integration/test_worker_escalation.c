@@ -207,6 +207,93 @@ static void test_at_most_once_is_not_sent_twice(void **state)
     assert_int_equal(reach_world_delivered(w, NULL), 1);
 }
 
+/* --- what became of it ---------------------------------------------------------------------- */
+
+static void test_an_undelivered_message_takes_the_next_channel(void **state)
+{
+    struct reach_world *w = *state;
+    struct harness_proc *p;
+
+    reach_world_people(w, "twilio_sms", "console");
+    reach_world_alerts(w, 1);
+    p = reach_world_worker(w, NULL);
+    harness_await(w->h, SOON_MS, "SELECT state = 'accepted' FROM notification");
+    assert_int_equal(
+        fake_twilio_set_status(w->fake, fake_delivery_at(w->fake, 0)->id, "undelivered", 30005), 0);
+    reach_world_advance(w, "61 seconds");
+    harness_proc_await_log(p, "Alert message to owner accepted (console)", SOON_MS);
+    assert_string_equal(harness_rows(w->h, "SELECT channel, state FROM notification ORDER BY id"),
+        "twilio_sms|failed\nconsole|accepted");
+    assert_int_equal(
+        harness_int(w->h, "SELECT count(*) FROM contact_method WHERE disabled_at IS NOT NULL"), 1);
+    assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
+}
+
+static void test_a_delivered_message_is_asked_for_no_more(void **state)
+{
+    struct reach_world *w = *state;
+    struct harness_proc *p;
+
+    reach_world_people(w, "twilio_sms", NULL);
+    reach_world_alerts(w, 1);
+    p = reach_world_worker(w, NULL);
+    harness_await(w->h, SOON_MS, "SELECT state = 'accepted' FROM notification");
+    assert_int_equal(
+        fake_twilio_set_status(w->fake, fake_delivery_at(w->fake, 0)->id, "delivered", 0), 0);
+    reach_world_advance(w, "61 seconds");
+    harness_await(
+        w->h, SOON_MS, "SELECT state = 'delivered' AND poll_at IS NULL FROM notification");
+    assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
+    assert_int_equal(fake_request_count(w->fake), 2);
+}
+
+/* A call that nobody answers is made again until it is of no more use. */
+static void test_redial(void **state)
+{
+    struct reach_world *w = *state;
+    struct harness_proc *p;
+
+    reach_world_people(w, "twilio_voice", NULL);
+    harness_exec(w->h, "DELETE FROM ladder_rung WHERE position <> 2");
+    reach_world_meeting(w, "1 minute");
+    p = reach_world_worker(w, NULL);
+    for (size_t n = 1; n <= 3; n++) {
+        assert_true(fake_wait_deliveries(w->fake, n, SOON_MS));
+        harness_awaitf(
+            w->h, SOON_MS, "SELECT count(*) = %zu FROM notification WHERE sent_at IS NOT NULL", n);
+        assert_int_equal(fake_twilio_set_status(w->fake, fake_delivery_at(w->fake, n - 1)->id,
+                             n == 2 ? "busy" : "no-answer", 0),
+            0);
+        reach_world_advance(w, "41 seconds");
+        harness_awaitf(
+            w->h, SOON_MS, "SELECT count(*) = %zu FROM notification WHERE state = 'failed'", n);
+        reach_world_advance(w, n == 3 ? "5 minutes" : "20 seconds");
+    }
+    harness_await(w->h, SOON_MS, "SELECT count(*) = 1 FROM notification WHERE state = 'expired'");
+    assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
+    assert_int_equal(reach_world_delivered(w, REACH_OWNER), 3);
+}
+
+static void test_an_answered_call_without_a_key_is_made_again(void **state)
+{
+    struct reach_world *w = *state;
+    struct harness_proc *p;
+
+    reach_world_people(w, "twilio_voice", NULL);
+    harness_exec(w->h, "DELETE FROM ladder_rung WHERE position <> 2");
+    reach_world_meeting(w, "1 minute");
+    p = reach_world_worker(w, (const char *const[]){"PUBLIC_URL=https://t.example", NULL});
+    harness_await(w->h, SOON_MS, "SELECT state = 'accepted' FROM notification");
+    assert_int_equal(
+        fake_twilio_set_status(w->fake, fake_delivery_at(w->fake, 0)->id, "completed", 0), 0);
+    reach_world_advance(w, "41 seconds");
+    harness_await(w->h, SOON_MS, "SELECT state = 'delivered' FROM notification WHERE id = 1");
+    reach_world_advance(w, "20 seconds");
+    assert_true(fake_wait_deliveries(w->fake, 2, SOON_MS));
+    assert_non_null(strstr(fake_delivery_at(w->fake, 1)->text, "<Gather"));
+    assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
+}
+
 /* --- circuits ------------------------------------------------------------------------------- */
 
 static void add_alert(struct reach_world *w, int event)
@@ -277,6 +364,10 @@ int main(void)
         TEST(test_a_number_that_is_no_number_takes_the_next_channel),
         TEST(test_what_keeps_failing_takes_the_next_rung),
         TEST(test_at_most_once_is_not_sent_twice),
+        TEST(test_an_undelivered_message_takes_the_next_channel),
+        TEST(test_a_delivered_message_is_asked_for_no_more),
+        TEST(test_redial),
+        TEST(test_an_answered_call_without_a_key_is_made_again),
         TEST(test_a_dead_provider_diverts_and_comes_back),
     };
 

@@ -2,7 +2,8 @@
 -- the attempt's deadline, before any request goes out. What must not be sent any more ends here.
 -- Parameters: daemon, limit, gates that are on, channels without room, milliseconds of an attempt,
 -- channels whose provider can be asked what became of a request.
--- Every row carries next_in_ms, the time until the next pending row; id is NULL when none is due.
+-- Every row carries next_in_ms, the time until the next pending row or question to a provider, and
+-- polls_due, whether such a question is due; id is NULL when nothing is to be sent.
 -- The update is HOT: it changes no column that an index holds or asks for.
 WITH due AS MATERIALIZED (
     SELECT n.id
@@ -58,13 +59,20 @@ WITH due AS MATERIALIZED (
     WHERE t.verdict IN ('send', 'settle')
     RETURNING id, notification_id
 ), coming AS (
-    SELECT ceil(extract(epoch FROM n.next_attempt_at - now()) * 1000)::bigint AS in_ms
+    (SELECT n.next_attempt_at AS at
     FROM notification AS n
     WHERE n.pending AND n.next_attempt_at > now()
     ORDER BY n.next_attempt_at
-    LIMIT 1
+    LIMIT 1)
+    UNION ALL
+    (SELECT n.poll_at
+    FROM notification AS n
+    WHERE n.poll_at IS NOT NULL
+    ORDER BY n.poll_at
+    LIMIT 1)
 )
-SELECT (SELECT in_ms FROM coming) AS next_in_ms,
+SELECT (SELECT ceil(extract(epoch FROM min(at) - now()) * 1000)::bigint FROM coming) AS next_in_ms,
+    EXISTS (SELECT FROM notification AS n WHERE n.poll_at <= now()) AS polls_due,
     t.id, t.fence, t.verdict, t.wanted, t.incident_id, t.channel, t.circuit, t.mode, t.kind, t.gate, t.policy,
     t.body, t.attempts AS attempt, b.id AS attempt_id, c.address, u.name AS person, o.name AS owner,
     i.title, i.kind AS incident_kind,
