@@ -145,6 +145,41 @@ static void test_pending_follows_the_meeting(void **state)
     expect_pending(w, "m", far);
 }
 
+static void serve_in_new_york(struct calendar_world *w, const char *local)
+{
+    buf_reset(&w->text);
+    buf_addf(&w->text,
+        "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nBEGIN:VEVENT\r\nUID:m\r\nSUMMARY:m\r\n"
+        "DTSTART;TZID=America/New_York:%s\r\nDURATION:PT30M\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n",
+        local);
+    calendar_world_serve(w, "/a.ics", buf_str(&w->text));
+}
+
+/* New York's clocks go forward on 14 March 2027 at two: nine o'clock is at 14:00 UTC the day before
+ * and at 13:00 UTC that day. */
+static void test_moved_across_a_change_of_clocks(void **state)
+{
+    struct calendar_world *w = *state;
+
+    harness_exec(w->h, "UPDATE public.test_clock SET shift = timestamptz '2027-03-13 13:30:00+00'"
+                       " - pg_catalog.now()");
+    calendar_world_add_user(w, 7);
+    calendar_world_add_ics(w, 7, "/a.ics");
+    serve_in_new_york(w, "20270313T090000");
+    (void)calendar_world_spawn(w, NULL);
+    calendar_world_tick(w);
+    expect_pending(w, "m", "2027-03-13T14:00:00Z");
+    serve_in_new_york(w, "20270314T090000");
+    next_tick(w);
+    expect_pending(w, "m", "2027-03-14T13:00:00Z");
+    assert_true(harness_bool(w->h, "SELECT min(due_at) = timestamptz '2027-03-14 12:48:00+00'"
+                                   " FROM notification WHERE pending"));
+    /* And back to the evening before, when the old offset holds again. */
+    serve_in_new_york(w, "20270313T210000");
+    next_tick(w);
+    expect_pending(w, "m", "2027-03-14T02:00:00Z");
+}
+
 static void test_files(void **state)
 {
     struct calendar_world *w = *state;
@@ -408,6 +443,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_conditional_requests),
         TEST(test_pending_follows_the_meeting),
+        TEST(test_moved_across_a_change_of_clocks),
         TEST(test_files),
         TEST(test_private_addresses_are_refused),
         TEST(test_sealed_address_and_redirect),
