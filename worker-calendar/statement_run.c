@@ -51,6 +51,7 @@ static enum step execute(struct job *job, const struct event *ev)
         return job_fail(job, ERR_CANCELLED, "the process stops");
     case EVENT_TIMEOUT:
     case EVENT_HTTP:
+    case EVENT_MAIL:
     case EVENT_PAUSE_OVER:
         break;
     }

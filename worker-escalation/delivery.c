@@ -149,6 +149,7 @@ static enum step run_ask(struct job *job, const struct event *ev)
         d->channel->judge_ask(&d->message, ev->http, &d->outcome);
         break;
     case EVENT_DB:
+    case EVENT_MAIL:
     case EVENT_PAUSE_OVER:
     case EVENT_TIMEOUT:
         return unsettled(d);
@@ -182,6 +183,7 @@ static enum step run_send(struct job *job, const struct event *ev)
         return end_failed(d, OUTCOME_AMBIGUOUS, ERR_TIMEOUT, "no answer in time");
     case EVENT_CANCEL:
     case EVENT_DB:
+    case EVENT_MAIL:
     case EVENT_PAUSE_OVER:
         break;
     }
@@ -227,6 +229,8 @@ static void read_message(const struct db_result *r, int row, struct message *m)
     m->body = db_text(r, row, "body");
     m->starts_local = db_text(r, row, "starts_local");
     m->known_ids = db_text(r, row, "known_ids");
+    m->message_key = db_text(r, row, "message_key");
+    m->thread_id = db_text(r, row, "thread_id");
     m->starts_in_s = db_int(r, row, "starts_in_s");
     m->useful_s = db_int(r, row, "useful_s");
     m->unsettled_for_s = db_int(r, row, "unsettled_for_s");

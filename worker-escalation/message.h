@@ -33,6 +33,8 @@ struct message {
     const char *body;         /* what it says, where that was fixed beforehand */
     const char *starts_local; /* in the person's zone, "10:30" */
     const char *known_ids;    /* the provider's, of other attempts to this address */
+    const char *message_key;  /* the same for every try of this notification, and for no other */
+    const char *thread_id;    /* the provider's, of this incident's first message to this address */
     int64_t starts_in_s;
     int64_t useful_s;        /* how long it is worth delivering */
     int64_t unsettled_for_s; /* since an attempt whose outcome is unknown; 0: none */

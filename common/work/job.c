@@ -12,7 +12,8 @@ struct job_driver {
     uv_loop_t *loop;
     struct db_conn *db;
     struct http_client *http;
-    struct job *jobs; /* all that are not over */
+    struct smtp_client *smtp; /* NULL until the first mail */
+    struct job *jobs;         /* all that are not over */
     size_t n_jobs;
     struct job *ready_head, *ready_tail;
     struct loop_defer *turn;
@@ -29,6 +30,7 @@ struct job_op {
     struct loop_timer *deadline;
     struct loop_timer *pause;
     struct http_call *call;
+    struct smtp_call *mail;
     bool query; /* an answer of the database is owed */
     struct event event;
     struct db_result db;
@@ -81,7 +83,7 @@ static void on_db(void *arg, struct db_result *r)
     mark_ready(op->job, EVENT_DB);
 }
 
-/* The response lives until this returns, so its state runs now: it is the one event that is
+/* The response lives until this returns, so its state runs now: unlike other events it is
  * not put off. */
 static void on_http(void *arg, const struct http_response *r)
 {
@@ -90,6 +92,16 @@ static void on_http(void *arg, const struct http_response *r)
     op->call = NULL;
     if (!(op->job->flags & JOB_READY)) /* else the deadline came first */
         run_job(op->job, (struct event){.kind = EVENT_HTTP, .http = r});
+}
+
+/* As on_http(). */
+static void on_mail(void *arg, const struct smtp_response *r)
+{
+    struct job_op *op = arg;
+
+    op->mail = NULL;
+    if (!(op->job->flags & JOB_READY))
+        run_job(op->job, (struct event){.kind = EVENT_MAIL, .mail = r});
 }
 
 /* Ends the operation under way; nothing of it arrives any more. */
@@ -103,6 +115,9 @@ static void drop_operation(struct job *job)
     if (op->call)
         http_call_cancel(op->call);
     op->call = NULL;
+    if (op->mail)
+        smtp_call_cancel(op->mail);
+    op->mail = NULL;
     loop_timer_stop(op->pause);
     db_result_release(&op->db);
 }
@@ -163,7 +178,8 @@ static void enter(struct job *job, int state)
 static bool is_waiting(const struct job *job)
 {
     const struct job_op *op = job->op;
-    return op->query || op->call || (job->flags & JOB_READY) || loop_timer_is_active(op->pause);
+    return op->query || op->call || op->mail || (job->flags & JOB_READY) ||
+           loop_timer_is_active(op->pause);
 }
 
 static void run_job(struct job *job, struct event ev)
@@ -221,6 +237,7 @@ void job_driver_free(struct job_driver *d)
 {
     if (!d)
         return;
+    smtp_client_free(d->smtp);
     loop_defer_free(d->turn);
     free(d);
 }
@@ -299,6 +316,18 @@ enum step job_http(struct job *job, const struct http_request *request)
 
     if (err)
         return job_fail(job, err, "the request could not be made: %s", err_name(err));
+    return STEP_WAIT;
+}
+
+enum step job_mail(struct job *job, const struct smtp_request *request)
+{
+    struct job_driver *d = job->driver;
+    int err = d->smtp ? 0 : smtp_client_new(d->loop, &d->smtp);
+
+    if (!err)
+        err = smtp_client_send(d->smtp, request, on_mail, job->op, &job->op->mail);
+    if (err)
+        return job_fail(job, err, "the mail could not be made: %s", err_name(err));
     return STEP_WAIT;
 }
 

@@ -3,7 +3,7 @@
  * function a state. Only the driver assigns the state, and it traces each change.
  *
  * A state's function is called with EVENT_ENTER when the state is entered. It
- * starts at most one operation (job_query, job_http, job_pause) and returns
+ * starts at most one operation (job_query, job_http, job_mail, job_pause) and returns
  * STEP_WAIT; it is called again with the operation's event. It moves on with
  * `return job_next(job, STATE)`, ends with STEP_DONE, or with STEP_FAIL after
  * setting job->failure. When the state's deadline passes first, the operation is
@@ -19,6 +19,7 @@
 #include "base/failure.h"
 #include "io/db_conn.h"
 #include "io/http_client.h"
+#include "io/smtp_client.h"
 
 enum step { STEP_NEXT, STEP_WAIT, STEP_DONE, STEP_FAIL };
 
@@ -26,6 +27,7 @@ enum event_kind {
     EVENT_ENTER,
     EVENT_DB,
     EVENT_HTTP,
+    EVENT_MAIL,
     EVENT_PAUSE_OVER,
     EVENT_TIMEOUT,
     EVENT_CANCEL
@@ -35,6 +37,7 @@ struct event {
     enum event_kind kind;
     const struct db_result *db;       /* EVENT_DB alone */
     const struct http_response *http; /* EVENT_HTTP alone */
+    const struct smtp_response *mail; /* EVENT_MAIL alone */
 };
 
 struct job;
@@ -92,6 +95,7 @@ enum step job_next(struct job *job, int state);
 enum step job_query(struct job *job, const struct db_stmt *stmt, struct db_args *args,
     unsigned flags); /* releases args */
 enum step job_http(struct job *job, const struct http_request *request);
+enum step job_mail(struct job *job, const struct smtp_request *request);
 enum step job_pause(struct job *job, int64_t ms);
 /* Sets the failure from a statement's or a call's result and returns STEP_FAIL. */
 enum step job_fail_db(struct job *job, const struct db_stmt *stmt, const struct db_result *r);

@@ -24,7 +24,8 @@ WITH due AS MATERIALIZED (
             WHEN n.unsettled_since IS NOT NULL AND n.policy = 'at_most_once' THEN 'unknown'
             WHEN i.status <> 'open' OR i.revision <> n.revision THEN 'cancelled'
             WHEN n.useless_after <= now() THEN 'expired'
-            WHEN NOT coalesce(contact_method_usable(c.channel, c.verified_at, c.disabled_at), false) THEN 'unreachable'
+            WHEN NOT coalesce(contact_method_usable(c.channel, c.verified_at, c.disabled_at), false)
+                AND NOT coalesce(n.kind = 'contact_verification' AND c.disabled_at IS NULL, false) THEN 'unreachable'
             ELSE 'send'
         END AS verdict,
         i.status
@@ -51,6 +52,7 @@ WITH due AS MATERIALIZED (
     WHERE n.id = j.id
     RETURNING n.id, n.fence, n.incident_id, n.user_id, n.contact_method_id, n.channel, n.mode, n.kind,
         n.gate, n.policy, n.body, n.attempts, n.due_at, n.useless_after, n.unsettled_since, j.verdict, j.wanted,
+        n.idempotency_key, n.created_at,
         coalesce(j.circuit, n.channel) AS circuit
 ), begun AS (
     INSERT INTO attempt (notification_id, number, circuit, daemon_id, fence, started_at, deadline_at)
@@ -85,6 +87,13 @@ SELECT (SELECT ceil(extract(epoch FROM min(at) - now()) * 1000)::bigint FROM com
         SELECT string_agg(a.provider_id, ' ') FROM notification AS n JOIN attempt AS a ON a.notification_id = n.id
         WHERE n.contact_method_id = t.contact_method_id AND a.provider_id IS NOT NULL
             AND n.due_at > t.unsettled_since - interval '1 day') END AS known_ids,
+    t.idempotency_key || ':' || extract(epoch FROM t.created_at) AS message_key,
+    -- The first message of this incident to the same address: what follows goes into its thread.
+    CASE WHEN t.channel IN ('slack', 'email') THEN (
+        SELECT n.provider_id FROM notification AS n JOIN contact_method AS k ON k.id = n.contact_method_id
+        WHERE n.incident_id = t.incident_id AND n.channel = t.channel AND k.address = c.address
+            AND n.provider_id IS NOT NULL AND n.id <> t.id
+        ORDER BY n.sent_at, n.id LIMIT 1) END AS thread_id,
     CASE WHEN t.verdict IN ('unreachable', 'unknown') THEN notification_fail_over(t.id) END AS successor
 FROM (SELECT) AS always
 LEFT JOIN taken AS t ON true
