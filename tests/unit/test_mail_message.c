@@ -100,8 +100,8 @@ static void test_subject(void **state)
 {
     static const char *const subjects[] = {"a\r\nBcc: other@example.com", "a\nb", "\x01\x7f",
         "=?UTF-8?B?QQ==?=",
-        "Grüße aus der Rufbereitschaft: die Besprechung wurde verschoben, zum "
-        "dritten Mal in dieser Woche, und niemand hat es gesagt"};
+        ("Grüße aus der Rufbereitschaft: die Besprechung wurde verschoben, zum "
+         "dritten Mal in dieser Woche, und niemand hat es gesagt")};
 
     (void)state;
     for (size_t i = 0; i < sizeof(subjects) / sizeof(subjects[0]); i++) {
