@@ -76,7 +76,7 @@ void service_wake_runs(struct service *s)
 static bool is_quiet(struct service *s)
 {
     return job_driver_running(s->jobs) == 0 && (!s->runs || job_run_worker_idle(s->runs)) &&
-           !(s->spec->busy && s->spec->busy(s));
+           !(s->started && s->spec->busy && s->spec->busy(s));
 }
 
 void service_over(struct service *s)
@@ -127,7 +127,7 @@ void service_quit(struct service *s, int exit_code)
     sd_notify_send("STOPPING=1");
     if (s->runs)
         job_run_worker_stop(s->runs);
-    if (s->daemon_id && s->spec->drain)
+    if (s->started && s->spec->drain)
         s->spec->drain(s);
     loop_timer_start(s->drain_check, 0);
     loop_timer_start(s->drain_deadline, s->options.drain_ms);
@@ -226,6 +226,7 @@ void service_begun(struct service *s)
         service_quit(s, SERVICE_EXIT_FAULT);
         return;
     }
+    s->started = true;
     sd_notify_send("READY=1");
     loop_timer_start(s->poll, s->options.notify ? SERVICE_POLL_MS : POLL_WITHOUT_NOTIFY_MS);
     service_wake_all(s);

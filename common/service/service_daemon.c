@@ -23,10 +23,12 @@ static void on_registered(void *arg, struct db_result *r)
 
     if (r->err == ERR_CANCELLED || s->phase != SERVICE_PHASE_CONNECTING)
         return;
+    if (r->err == ERR_DISCONNECTED)
+        return; /* the next session begins anew */
     if (r->err) {
         log_error(
             F(F_STR("sqlstate", r->sqlstate)), "cannot register this process: %s", r->message);
-        service_quit(s, r->err == ERR_DISCONNECTED ? SERVICE_EXIT_NO_DATABASE : SERVICE_EXIT_FAULT);
+        service_quit(s, SERVICE_EXIT_FAULT);
         return;
     }
     s->daemon_id = db_int(r, 0, "id");
@@ -66,6 +68,8 @@ static void on_schema(void *arg, struct db_result *r)
 
     if (r->err == ERR_CANCELLED || s->phase != SERVICE_PHASE_CONNECTING)
         return;
+    if (r->err == ERR_DISCONNECTED)
+        return; /* the next session begins anew */
     if (r->err == ERR_DB && strcmp(r->sqlstate, "42P01") == 0) {
         log_error(F_NONE, "the database has no schema of Tocsin: run tocsin-migrate");
         service_quit(s, SERVICE_EXIT_CONFIG);
@@ -85,7 +89,7 @@ static void on_schema(void *arg, struct db_result *r)
 
 void service_daemon_begin(struct service *s)
 {
-    if (db_conn_send(s->db, &SQL_read_schema, NULL, DB_RETRY, on_schema, s) != 0)
+    if (db_conn_send(s->db, &SQL_read_schema, NULL, 0, on_schema, s) != 0)
         service_quit(s, SERVICE_EXIT_FAULT);
 }
 

@@ -43,7 +43,7 @@ struct service {
     struct loop_timer *wake, *beat, *poll, *rescue, *runs_due, *watchdog;
     struct loop_timer *drain_check, *drain_deadline, *drain_end;
     int64_t wake_at_ms; /* monotonic; -1: not set */
-    bool once_checked;  /* --once: an idle queue has been seen */
+    bool started;       /* spec->start has succeeded: the executable has its data */
 };
 
 /* service_daemon.c: each sends its statement and acts on the answer. */
