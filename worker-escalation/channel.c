@@ -13,6 +13,9 @@ const struct channel *const channels[] = {
     &channel_twilio_sms,
     &channel_twilio_whatsapp,
     &channel_twilio_voice,
+    &channel_vapi_voice,
+    &channel_slack,
+    &channel_email,
 };
 const size_t n_channels = sizeof channels / sizeof channels[0];
 

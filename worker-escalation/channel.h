@@ -74,6 +74,9 @@ enum report_kind {
 };
 const char *report_name(enum report_kind report);
 
+struct channel_mail;
+struct smtp_response;
+
 struct channel {
     const char *name;   /* of contact_method.channel; the circuit has the same name */
     bool logs_delivery; /* each attempt gets a row of webhook_delivery_log */
@@ -85,6 +88,11 @@ struct channel {
     int (*build)(
         const struct reach_config *config, const struct message *m, struct channel_request *r);
     void (*judge)(const struct http_response *response, struct outcome *out);
+    /* Instead of these two, for a channel that is mail. */
+    int (*build_mail)(
+        const struct reach_config *config, const struct message *m, struct channel_mail *mail);
+    void (*judge_mail)(
+        const struct message *m, const struct smtp_response *response, struct outcome *out);
     /* Asks what became of an attempt whose outcome is unknown; NULL where the provider cannot
      * tell. The judgement is ACCEPTED, NOT_THERE, or AMBIGUOUS when it stays unknown. */
     int (*build_ask)(
@@ -108,6 +116,9 @@ extern const struct channel channel_webhook;
 extern const struct channel channel_twilio_sms;
 extern const struct channel channel_twilio_whatsapp;
 extern const struct channel channel_twilio_voice;
+extern const struct channel channel_vapi_voice;
+extern const struct channel channel_slack;
+extern const struct channel channel_email;
 
 /* Judges what every HTTP provider has in common: no answer, 408, 429, 5xx. Whether that decided. */
 bool outcome_judge_http(

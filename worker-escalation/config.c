@@ -1,6 +1,9 @@
 #include "worker-escalation/config.h"
 
+#include <string.h>
+
 #include "base/standard_webhooks.h"
+#include "io/mail_message.h"
 
 #define KEY(name, kind, member, ...)                                                               \
     {                                                                                              \
@@ -19,6 +22,28 @@ const struct config_key reach_config_keys[REACH_CONFIG_N_KEYS] = {
         .help = "The number, in E.164, that messages and calls come from."),
     KEY("TWILIO_WHATSAPP_FROM", CONFIG_STRING, twilio_whatsapp_from,
         .help = "The number, in E.164, that WhatsApp messages come from."),
+    KEY("SLACK_API_URL", CONFIG_URL, slack_url, .fallback = "https://slack.com",
+        .help = "Base address of Slack's interface, without the /api."),
+    KEY("SLACK_TOKEN", CONFIG_STRING, slack_token, .secret = true,
+        .help = "A bot's token with chat:write; without it the channel slack is off."),
+    KEY("VAPI_API_URL", CONFIG_URL, vapi_url, .fallback = "https://api.vapi.ai",
+        .help = "Base address of Vapi's interface."),
+    KEY("VAPI_API_KEY", CONFIG_STRING, vapi_api_key, .secret = true,
+        .help = "Vapi's private key; without it the channel vapi_voice is off."),
+    KEY("VAPI_ASSISTANT_ID", CONFIG_STRING, vapi_assistant_id,
+        .help = "The assistant that speaks; its first message is replaced by ours."),
+    KEY("VAPI_PHONE_NUMBER_ID", CONFIG_STRING, vapi_phone_number_id,
+        .help = "Vapi's id of the number that calls come from."),
+    KEY("SMTP_URL", CONFIG_STRING, smtp_url,
+        .help = "smtp://host:587 with STARTTLS or smtps://host:465; without it email is off."),
+    KEY("SMTP_USER", CONFIG_STRING, smtp_user, .help = "Who signs in to that server."),
+    KEY("SMTP_PASSWORD", CONFIG_STRING, smtp_password, .secret = true,
+        .help = "The password of that user."),
+    KEY("SMTP_FROM", CONFIG_STRING, smtp_from, .help = "The address that mail comes from."),
+    KEY("SMTP_CA_FILE", CONFIG_STRING, smtp_ca_file,
+        .help = "PEM of who may sign that server's certificate; empty: the system's."),
+    KEY("SMTP_ALLOW_PLAIN", CONFIG_BOOL, smtp_allow_plain, .fallback = "false",
+        .help = "Whether smtp:// goes without STARTTLS: for a relay on the same host alone."),
     KEY("PUBLIC_URL", CONFIG_URL, public_url,
         .help = "Where providers reach the gateway; without it no callbacks are asked for."),
     KEY("DEAD_MAN_URL", CONFIG_URL, dead_man_url, .secret = true,
@@ -35,6 +60,23 @@ const struct config_key reach_config_keys[REACH_CONFIG_N_KEYS] = {
         .max = 60000, .help = "How long a provider may take to answer."),
 };
 
+static bool has_scheme(const char *url, const char *scheme)
+{
+    return strncmp(url, scheme, strlen(scheme)) == 0;
+}
+
+static void check_mail(const struct reach_config *c, struct buf *faults)
+{
+    if (c->smtp_url && !has_scheme(c->smtp_url, "smtp://") && !has_scheme(c->smtp_url, "smtps://"))
+        buf_add_str(faults, "SMTP_URL: starts with smtp:// or smtps://\n");
+    if (c->smtp_url && !c->smtp_from)
+        buf_add_str(faults, "SMTP_FROM: needed with SMTP_URL\n");
+    if (c->smtp_from && !mail_address_is_valid(c->smtp_from))
+        buf_add_str(faults, "SMTP_FROM: an address such as alerts@example.org\n");
+    if (!c->smtp_user != !c->smtp_password)
+        buf_add_str(faults, "SMTP_USER and SMTP_PASSWORD go together\n");
+}
+
 void reach_config_check(const void *config, struct buf *faults)
 {
     const struct reach_config *c = config;
@@ -45,6 +87,10 @@ void reach_config_check(const void *config, struct buf *faults)
         buf_add_str(faults, "TWILIO_FROM: needed with TWILIO_ACCOUNT_SID\n");
     if (c->webhook_secret && standard_webhooks_check_secret(c->webhook_secret) != 0)
         buf_add_str(faults, "WEBHOOK_SECRET: whsec_ and the base64 of 24 to 64 bytes\n");
+    if (c->vapi_api_key && (!c->vapi_assistant_id || !c->vapi_phone_number_id))
+        buf_add_str(
+            faults, "VAPI_ASSISTANT_ID and VAPI_PHONE_NUMBER_ID: needed with VAPI_API_KEY\n");
+    check_mail(c, faults);
     if (c->twilio_from && c->twilio_from[0] != '+')
         buf_add_str(faults, "TWILIO_FROM: a number in E.164 starts with +\n");
     if (c->twilio_whatsapp_from && c->twilio_whatsapp_from[0] != '+')

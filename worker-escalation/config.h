@@ -16,6 +16,18 @@ struct reach_config {
     char *twilio_auth_token;
     char *twilio_from;
     char *twilio_whatsapp_from;
+    char *slack_url;
+    char *slack_token;
+    char *vapi_url;
+    char *vapi_api_key;
+    char *vapi_assistant_id;
+    char *vapi_phone_number_id;
+    char *smtp_url;
+    char *smtp_user;
+    char *smtp_password;
+    char *smtp_from;
+    char *smtp_ca_file;
+    bool smtp_allow_plain;
     char *public_url;
     char *dead_man_url;
     char *webhook_secret;
@@ -25,7 +37,7 @@ struct reach_config {
     int64_t send_timeout_ms;
 };
 
-#define REACH_CONFIG_N_KEYS 12
+#define REACH_CONFIG_N_KEYS 24
 extern const struct config_key reach_config_keys[REACH_CONFIG_N_KEYS];
 
 /* What single keys cannot say: names that must be set together. One line a fault. */

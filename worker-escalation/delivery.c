@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "sql/common.h"
+#include "worker-escalation/channel_mail.h"
 
 /* An at-least-once message whose provider does not answer the question is sent again after this. */
 #define SETTLE_PATIENCE_S 12
@@ -128,6 +129,24 @@ static enum step send_request(struct delivery *d,
     return step;
 }
 
+static enum step send_mail(struct delivery *d)
+{
+    struct channel_mail mail;
+    enum step step;
+    int err;
+
+    channel_mail_init(&mail);
+    mail.smtp.total_timeout_ms = d->config->send_timeout_ms;
+    err = d->channel->build_mail(d->config, &d->message, &mail);
+    if (err)
+        step = end_failed(d, err == ERR_NOMEM ? OUTCOME_PASSING : OUTCOME_FINAL, err,
+            "the address or the text cannot be sent");
+    else
+        step = job_mail(&d->job, &mail.smtp);
+    channel_mail_release(&mail);
+    return step;
+}
+
 /* Whether the earlier attempt got through stays unknown: the kind's policy decides. */
 static enum step unsettled(struct delivery *d)
 {
@@ -169,6 +188,8 @@ static enum step run_send(struct job *job, const struct event *ev)
     switch (ev->kind) {
     case EVENT_ENTER:
         outcome_init(&d->outcome);
+        if (d->channel->build_mail)
+            return send_mail(d);
         if (!d->channel->play)
             return send_request(d, d->channel->build);
         if (d->channel->play(&d->message) == 0)
@@ -178,12 +199,15 @@ static enum step run_send(struct job *job, const struct event *ev)
         d->channel->judge(ev->http, &d->outcome);
         circuit_record(d->circuit, !d->outcome.provider_failed, clock_ms());
         return STEP_DONE;
+    case EVENT_MAIL:
+        d->channel->judge_mail(&d->message, ev->mail, &d->outcome);
+        circuit_record(d->circuit, !d->outcome.provider_failed, clock_ms());
+        return STEP_DONE;
     case EVENT_TIMEOUT:
         circuit_record(d->circuit, false, clock_ms());
         return end_failed(d, OUTCOME_AMBIGUOUS, ERR_TIMEOUT, "no answer in time");
     case EVENT_CANCEL:
     case EVENT_DB:
-    case EVENT_MAIL:
     case EVENT_PAUSE_OVER:
         break;
     }

@@ -120,8 +120,10 @@ MUST_CHECK int fake_twilio_set_status(
 
 /* POST /api/chat.postMessage with a bearer token. */
 MUST_CHECK int fake_slack(struct fake_provider *p, const char *token);
-/* POST /call with a bearer token. */
+/* POST and GET of /call, GET of /call/{id}, with a bearer token. */
 MUST_CHECK int fake_vapi(struct fake_provider *p, const char *token);
+/* What is said of a call from now on. ERR_NOT_FOUND. */
+MUST_CHECK int fake_vapi_end(struct fake_provider *p, const char *id, const char *ended_reason);
 /* Any POST to `path` is accepted with 200. */
 MUST_CHECK int fake_webhook(struct fake_provider *p, const char *path);
 

@@ -1,4 +1,4 @@
-/* The smaller services: files, Slack, Vapi, webhooks. */
+/* The smaller services: files, Slack, webhooks. */
 #include "tests/fake/fake_internal.h"
 
 #include <stdlib.h>
@@ -95,7 +95,7 @@ void fake_file_drop(struct fake_provider *p, const char *path)
     pthread_mutex_unlock(&p->lock);
 }
 
-/* --- Slack and Vapi ----------------------------------------------------------------------- */
+/* --- Slack -------------------------------------------------------------------------------- */
 
 struct bearer {
     char *authorization; /* the header's value */
@@ -183,41 +183,9 @@ static bool slack_serve(
     return true;
 }
 
-static bool vapi_serve(
-    struct fake_provider *p, void *state, const struct fake_request *r, struct fake_reply *reply)
-{
-    if (!is_post_to(r, "/call"))
-        return false;
-    json_t *body = body_json(r);
-    const char *number = json_string_value(json_read_get(body, "customer", "number", NULL));
-    if (!knows_token(state, r)) {
-        fake_reply_json(reply, 401,
-            json_pack("{s:s, s:s, s:i}", "message", "Invalid Key", "error", "Unauthorized",
-                "statusCode", 401));
-    } else if (!number) {
-        fake_reply_json(reply, 400,
-            json_pack("{s:[s], s:s, s:i}", "message", "customer.number is required", "error",
-                "Bad Request", "statusCode", 400));
-    } else {
-        json_t *id =
-            json_sprintf("00000000-0000-4000-8000-%012llx", (unsigned long long)++p->next_id);
-        deliver(p, "vapi", id, number, r->body);
-        fake_reply_json(reply, 201,
-            json_pack(
-                "{s:o, s:s, s:s}", "id", id, "type", "outboundPhoneCall", "status", "queued"));
-    }
-    json_decref(body);
-    return true;
-}
-
 int fake_slack(struct fake_provider *p, const char *token)
 {
     return bearer_add(p, slack_serve, token);
-}
-
-int fake_vapi(struct fake_provider *p, const char *token)
-{
-    return bearer_add(p, vapi_serve, token);
 }
 
 /* --- webhooks ----------------------------------------------------------------------------- */
