@@ -154,14 +154,27 @@ int64_t db_affected(const struct db_result *r)
     return r->res ? strtoll(PQcmdTuples(r->res), NULL, 10) : 0;
 }
 
+int db_column(const struct db_result *r, const char *column)
+{
+    return r->res ? PQfnumber(r->res, column) : -1;
+}
+
+const char *db_text_at(const struct db_result *r, int row, int column)
+{
+    if (column < 0 || PQgetisnull(r->res, row, column))
+        return NULL;
+    return PQgetvalue(r->res, row, column);
+}
+
+int64_t db_int_at(const struct db_result *r, int row, int column)
+{
+    const char *text = db_text_at(r, row, column);
+    return text ? strtoll(text, NULL, 10) : 0;
+}
+
 const char *db_text(const struct db_result *r, int row, const char *column)
 {
-    if (!r->res)
-        return NULL;
-    int field = PQfnumber(r->res, column);
-    if (field < 0 || PQgetisnull(r->res, row, field))
-        return NULL;
-    return PQgetvalue(r->res, row, field);
+    return db_text_at(r, row, db_column(r, column));
 }
 
 bool db_is_null(const struct db_result *r, int row, const char *column)
@@ -171,8 +184,7 @@ bool db_is_null(const struct db_result *r, int row, const char *column)
 
 int64_t db_int(const struct db_result *r, int row, const char *column)
 {
-    const char *text = db_text(r, row, column);
-    return text ? strtoll(text, NULL, 10) : 0;
+    return db_int_at(r, row, db_column(r, column));
 }
 
 bool db_bool(const struct db_result *r, int row, const char *column)

@@ -69,6 +69,11 @@ bool db_is_null(const struct db_result *r, int row, const char *column);
 const char *db_text(const struct db_result *r, int row, const char *column);
 int64_t db_int(const struct db_result *r, int row, const char *column); /* 0 for NULL */
 bool db_bool(const struct db_result *r, int row, const char *column);   /* false for NULL */
+/* The same by position, for results of many rows: db_column() asks for it once, -1 for a column
+ * that is not there. */
+int db_column(const struct db_result *r, const char *column);
+const char *db_text_at(const struct db_result *r, int row, int column);
+int64_t db_int_at(const struct db_result *r, int row, int column);
 /* The failure that a result stands for. Classes 08, 40, 53, 55, 57 and 58 may pass. */
 void db_failure(const struct db_result *r, const struct db_stmt *stmt, struct failure *f);
 

@@ -150,7 +150,11 @@ static bool send_setup(struct db_conn *c, const char *text, int n, const char *c
            db_wire_push(c, WIRE_SETUP, NULL) == 0;
 }
 
-/* A pooler in transaction mode gives the next transaction to another session: settings of
+/* Plans are made once and by index: every statement is written for one, and a plan that was made
+ * while a queue stood empty, or for an array of a thousand ids, would read the whole table once
+ * the queue has filled (docs/PERFORMANCE.md).
+ *
+ * A pooler in transaction mode gives the next transaction to another session: settings of
  * a session belong on the role there, and nothing listens. */
 static bool setup_session(struct db_conn *c)
 {
@@ -163,7 +167,10 @@ static bool setup_session(struct db_conn *c)
         ok = send_setup(c,
             "SELECT set_config('statement_timeout', $1, false), "
             "set_config('idle_in_transaction_session_timeout', '60s', false), "
-            "set_config('timezone', 'UTC', false), set_config('datestyle', 'ISO', false)",
+            "set_config('timezone', 'UTC', false), set_config('datestyle', 'ISO', false), "
+            "set_config('plan_cache_mode', 'force_generic_plan', false), "
+            "set_config('enable_seqscan', 'off', false), "
+            "set_config('enable_bitmapscan', 'off', false), set_config('jit', 'off', false)",
             1, values);
     }
     for (size_t i = 0; ok && c->channels[i]; i++) {

@@ -35,29 +35,52 @@ static void start_run(struct job_run_worker *w, struct run *run)
     job_run_finish(&run->pub, &f, NULL);
 }
 
-static struct run *make_run(struct job_run_worker *w, struct batch *batch, int row)
+/* Positions of the claim's columns: looked up once a batch, not once a value. */
+struct claim_columns {
+    int id, fence, handler, payload, trigger, schedule_key, slot, attempt, max_attempts, timeout_ms;
+};
+
+static struct claim_columns find_columns(const struct db_result *r)
+{
+    return (struct claim_columns){
+        .id = db_column(r, "id"),
+        .fence = db_column(r, "fence"),
+        .handler = db_column(r, "handler"),
+        .payload = db_column(r, "payload"),
+        .trigger = db_column(r, "trigger"),
+        .schedule_key = db_column(r, "schedule_key"),
+        .slot = db_column(r, "slot"),
+        .attempt = db_column(r, "attempt"),
+        .max_attempts = db_column(r, "max_attempts"),
+        .timeout_ms = db_column(r, "timeout_ms"),
+    };
+}
+
+static struct run *make_run(struct job_run_worker *w, struct batch *batch,
+    const struct claim_columns *at, int row, int64_t now_ms)
 {
     const struct db_result *r = &batch->rows;
-    struct run *run = calloc(1, sizeof(*run));
+    struct run *run = &batch->runs[row];
 
-    if (!run)
-        return NULL;
-    run->pub = (struct job_run){
-        .id = db_int(r, row, "id"),
-        .fence = db_int(r, row, "fence"),
-        .handler = db_text(r, row, "handler"),
-        .payload = db_text(r, row, "payload"),
-        .trigger = db_text(r, row, "trigger"),
-        .schedule_key = db_text(r, row, "schedule_key"),
-        .slot = db_text(r, row, "slot"),
-        .attempt = (int)db_int(r, row, "attempt"),
-        .max_attempts = (int)db_int(r, row, "max_attempts"),
-        .timeout_ms = db_int(r, row, "timeout_ms"),
-        .worker = w,
+    *run = (struct run){
+        .pub =
+            {
+                .id = db_int_at(r, row, at->id),
+                .fence = db_int_at(r, row, at->fence),
+                .handler = db_text_at(r, row, at->handler),
+                .payload = db_text_at(r, row, at->payload),
+                .trigger = db_text_at(r, row, at->trigger),
+                .schedule_key = db_text_at(r, row, at->schedule_key),
+                .slot = db_text_at(r, row, at->slot),
+                .attempt = (int)db_int_at(r, row, at->attempt),
+                .max_attempts = (int)db_int_at(r, row, at->max_attempts),
+                .timeout_ms = db_int_at(r, row, at->timeout_ms),
+                .worker = w,
+            },
+        .batch = batch,
+        .next = w->running,
+        .started_ms = now_ms,
     };
-    run->started_ms = clock_ms();
-    run->batch = batch;
-    run->next = w->running;
     if (w->running)
         w->running->prev = run;
     w->running = run;
@@ -71,7 +94,9 @@ static struct run *make_run(struct job_run_worker *w, struct batch *batch, int r
 static void start_batch(struct job_run_worker *w, struct db_result *r)
 {
     int n = db_rows(r);
-    struct batch *batch = calloc(1, sizeof(*batch));
+    struct batch *batch = malloc(sizeof(*batch) + (size_t)n * sizeof(*batch->runs));
+    struct claim_columns at = find_columns(r);
+    int64_t now_ms = clock_ms();
 
     if (!batch) {
         log_error(F(F_STR("queue", w->queue)), "out of memory: %d runs wait for their rescue", n);
@@ -80,10 +105,8 @@ static void start_batch(struct job_run_worker *w, struct db_result *r)
     batch->rows = db_result_take(r);
     batch->in_hand = 1;
     for (int row = 0; row < n; row++) {
-        struct run *run = make_run(w, batch, row);
-        if (!run)
-            log_error(F(F_STR("queue", w->queue)), "out of memory: a run waits for its rescue");
-        else if (w->stopped)
+        struct run *run = make_run(w, batch, &at, row, now_ms);
+        if (w->stopped)
             job_run_release(&run->pub);
         else
             start_run(w, run);

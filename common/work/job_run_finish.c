@@ -46,7 +46,6 @@ void job_run_free(struct job_run_worker *w, struct run *run)
         db_result_release(&run->batch->rows);
         free(run->batch);
     }
-    free(run);
 }
 
 static void on_finish_run(void *arg, struct db_result *r)
@@ -208,7 +207,9 @@ bool job_run_send_finish(struct job_run_worker *w, unsigned flags)
 {
     struct db_args args;
 
-    w->under_way = w->waiting;
+    w->under_way.n = w->waiting.n;
+    memcpy(w->under_way.ids, w->waiting.ids, w->waiting.n * sizeof(*w->waiting.ids));
+    memcpy(w->under_way.fences, w->waiting.fences, w->waiting.n * sizeof(*w->waiting.fences));
     db_args_init(&args);
     db_arg_ints(&args, w->under_way.ids, w->under_way.n);
     db_arg_ints(&args, w->under_way.fences, w->under_way.n);

@@ -7,18 +7,19 @@
 #include "io/loop.h"
 #include "work/job_run.h"
 
-/* Runs of one claim share the result that their strings stand in. */
-struct batch {
-    struct db_result rows;
-    size_t in_hand;
-};
-
 struct run {
     struct job_run pub; /* first: job_run_finish() gets this address */
     struct batch *batch;
     struct run *prev, *next;
     int64_t started_ms; /* monotonic */
     bool timed_out;     /* finished for the database; the handler has not come back yet */
+};
+
+/* The runs of one claim and the result that their strings stand in, which go together. */
+struct batch {
+    struct db_result rows;
+    size_t in_hand;
+    struct run runs[];
 };
 
 /* Successes that wait for their statement, and those that travel with it. */

@@ -1,13 +1,14 @@
 -- Claims up to $2 due runs of queue $1 for daemon $3, the most urgent first, and counts the
 -- attempt. Rows that another claim holds are passed over, not waited for. One priority after the
--- other, so that runs of the future are never read.
+-- other, so that runs of the future are never read. A locked row stays where it is: its ctid leads
+-- to it without an index, and one that moved just before the lock is left to the next claim.
 UPDATE job_run
 SET locked_at = now(), locked_by = $3, fence = (SELECT nextval('fence_seq')), attempt = attempt + 1
-WHERE id = ANY (ARRAY(
-    SELECT due.id
+WHERE ctid = ANY (ARRAY(
+    SELECT due.ctid
     FROM generate_series(0, 9) AS p (priority)
     CROSS JOIN LATERAL (
-        SELECT r.id
+        SELECT r.ctid
         FROM job_run r
         WHERE r.queue = $1 AND r.priority = p.priority AND r.run_at <= now()
             AND r.locked_at IS NULL AND r.waits_for = 0
