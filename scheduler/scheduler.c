@@ -59,7 +59,9 @@ void scheduler_check(const void *config, struct buf *faults)
 
     if (err == 0)
         err = load(config, zones, faults, &definitions);
-    if (err < 0 && err != ERR_INVALID)
+    if (err == ERR_INVALID)
+        buf_add_str(faults, "SCHEDULES_FILE names the file of the definitions\n");
+    else if (err < 0)
         buf_addf(faults, "SCHEDULES_FILE: %s\n", err_name(err));
 }
 

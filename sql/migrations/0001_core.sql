@@ -21,6 +21,15 @@ BEGIN
 END
 $$;
 
+-- Functions that run as their owner name tables without their schema (a shadowed now() has to
+-- reach them): nobody else may put an object of that name before ours, be it a temporary one.
+DO $$
+BEGIN
+    EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
+    REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+END
+$$;
+
 CREATE SEQUENCE fence_seq;
 COMMENT ON SEQUENCE fence_seq IS 'Every claim takes a higher fence than any before it';
 

@@ -474,7 +474,7 @@ GRANT SELECT, INSERT, UPDATE ON job, job_schedule, schedule_zone TO tocsin_sched
 GRANT SELECT, INSERT, UPDATE ON schedule_slot, schedule_preview, job_run, job_run_dependency TO tocsin_scheduler;
 GRANT SELECT ON feature_flag TO tocsin_scheduler;
 GRANT USAGE ON SEQUENCE fence_seq TO tocsin_scheduler;
-GRANT SELECT ON job_schedule TO tocsin_probe, tocsin_gateway;
+GRANT SELECT ON job_schedule TO tocsin_gateway;
 -- It runs as its owner: whoever may end a run settles what waits for it.
 REVOKE ALL ON FUNCTION job_run_settle_dependents(bigint[], boolean[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION job_run_settle_dependents(bigint[], boolean[])

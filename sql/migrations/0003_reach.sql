@@ -610,7 +610,5 @@ GRANT SELECT, INSERT, UPDATE ON incident, notification TO tocsin_worker_calendar
 GRANT SELECT, INSERT ON notification_transition TO tocsin_worker_calendar, tocsin_worker_escalation;
 GRANT SELECT, INSERT, UPDATE ON attempt TO tocsin_worker_escalation;
 GRANT SELECT, INSERT ON audit_finding TO tocsin_worker_escalation;
-GRANT SELECT ON audit_finding TO tocsin_probe;
 GRANT SELECT, INSERT, UPDATE ON circuit TO tocsin_worker_calendar, tocsin_worker_escalation;
 GRANT INSERT ON webhook_delivery_log TO tocsin_worker_escalation;
-GRANT SELECT ON incident, notification, circuit TO tocsin_probe;
