@@ -83,6 +83,24 @@ static void on_rescued(void *arg, struct db_result *res)
     loop_defer_start(r->turn);
 }
 
+static void on_resumed(void *arg, struct db_result *res)
+{
+    struct reach *r = arg;
+    struct failure f;
+
+    if (res->err == ERR_DB) {
+        db_failure(res, &SQL_resume_incidents, &f);
+        log_failure(LOG_LEVEL_ERROR, &f, F_NONE, "ladders that were to go on could not");
+    }
+    for (int row = 0; !res->err && row < db_rows(res); row++)
+        log_info(F(F_INT("incident_id", db_int(res, row, "id"))),
+            "the acknowledgement of incident %s has expired: its ladder goes on",
+            db_text(res, row, "id"));
+    if (!res->err && db_rows(res) > 0)
+        r->claim_wanted = true;
+    loop_defer_start(r->turn);
+}
+
 void reach_rescue(struct reach *r)
 {
     struct db_args args;
@@ -94,6 +112,9 @@ void reach_rescue(struct reach *r)
     r->rescuing = db_conn_send(service_db(r->service), &SQL_rescue_notifications, &args, 0,
                       on_rescued, r) == 0;
     db_args_release(&args);
+    if (r->rescuing &&
+        db_conn_send(service_db(r->service), &SQL_resume_incidents, NULL, 0, on_resumed, r) != 0)
+        log_error(F_NONE, "no memory to let ladders go on");
 }
 
 /* --- what became of it -------------------------------------------------------------------- */

@@ -27,7 +27,9 @@ BEGIN
         RETURN format('refused: incident %s has climbed since, at %s', it.id,
             to_char(it.climbed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"'));
     END IF;
-    UPDATE incident AS i SET status = 'acknowledged', acknowledged_at = now(), acknowledged_by = who
+    UPDATE incident AS i
+    SET status = 'acknowledged', acknowledged_at = now(), acknowledged_by = who,
+        ack_expires_at = now() + (SELECT l.ack_expires_after FROM ladder AS l WHERE l.id = i.ladder_id)
     WHERE i.id = it.id;
     ended := incident_cancel_pending(ARRAY[it.id], 'acknowledged by ' || who);
     SELECT count(*) INTO in_flight FROM notification AS n WHERE n.incident_id = it.id AND n.pending;
@@ -89,8 +91,8 @@ LANGUAGE sql STABLE AS $$
     JOIN users AS u ON u.id = p.user_id
     WHERE NOT EXISTS (
         SELECT FROM notification AS n
-        WHERE n.incident_id = p.incident_id AND n.rung_id = p.rung_id AND n.user_id = p.user_id
-            AND n.state <> 'cancelled')
+        WHERE n.incident_id = p.incident_id AND n.rung_id = p.rung_id AND n.round = p.round
+            AND n.user_id = p.user_id AND n.state <> 'cancelled')
     ORDER BY 2, 1, 4
 $$;
 
@@ -164,6 +166,9 @@ LANGUAGE sql STABLE AS $$
         FROM incident AS i WHERE i.id = why_incident.incident_id AND i.climbed_at IS NOT NULL
         UNION ALL
         SELECT i.acknowledged_at, 0, 'acknowledged', 'by ' || i.acknowledged_by
-        FROM incident AS i WHERE i.id = why_incident.incident_id AND i.acknowledged_at IS NOT NULL) AS s
+        FROM incident AS i WHERE i.id = why_incident.incident_id AND i.acknowledged_at IS NOT NULL
+        UNION ALL
+        SELECT i.resumed_at, 0, 'went on', format('the acknowledgement has expired: from rung %s', i.resumed_position)
+        FROM incident AS i WHERE i.id = why_incident.incident_id AND i.resumed_at IS NOT NULL) AS s
     ORDER BY s.at, s.rank
 $$;

@@ -31,7 +31,7 @@ WITH given AS MATERIALIZED (
         coalesce(i.status = 'open' AND i.revision = n.revision, true) AS wanted,
         greatest(g.retry_after_ms, (2 ^ least(n.tries, 2)) * 1000 * (0.75 + random() / 2)) AS delay_ms,
         g.outcome IN ('passing', 'diverted') AND notification_next_contact(
-            n.incident_id, n.rung_id, n.user_id, n.mode, n.revision) IS NOT NULL AS has_next,
+            n.incident_id, n.rung_id, n.round, n.user_id, n.mode, n.revision) IS NOT NULL AS has_next,
         (SELECT CASE k.state WHEN 'open' THEN extract(epoch FROM k.open_until - now()) * 1000
                 WHEN 'half_open' THEN 2000 END
             FROM circuit AS k WHERE k.name = (SELECT a.circuit FROM attempt AS a

@@ -1,0 +1,187 @@
+/*
+ * Rotations, repeats, acknowledgements that expire, the auditor.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/support/harness.h"
+
+/* Three people on the console, a rotation of the second and the third, a ladder that asks it. */
+static void add_rotation(
+    struct harness *h, const char *zone, const char *starts_on, const char *hand_over_at, int days)
+{
+    harness_execf(h,
+        "INSERT INTO users (id, name) VALUES (1, 'owner'), (2, 'second'), (3, 'third');"
+        "INSERT INTO contact_method (user_id, channel, modes, address)"
+        " SELECT id, 'console', '{message,call}', name FROM users;"
+        "INSERT INTO rotation (id, key, time_zone, starts_on, hand_over_at, days)"
+        " VALUES (1, 'primary', '%s', '%s', '%s', %d);"
+        "INSERT INTO rotation_member VALUES (1, 10, 2), (1, 20, 3);"
+        "INSERT INTO ladder (id, key) VALUES (9, 'on call');"
+        "INSERT INTO ladder_rung (ladder_id, position, after, mode, gate, target, target_id,"
+        " useful_for) VALUES (9, 1, '0', 'message', 'escalation', 'rotation', 1, '10 minutes')",
+        zone, starts_on, hand_over_at, days);
+}
+
+static void add_incident(struct harness *h, const char *starts_at)
+{
+    harness_execf(h,
+        "INSERT INTO incident (kind, user_id, starts_at, title, ladder_id)"
+        " VALUES ('manual', 1, %s, 'Disk', 9); SELECT incident_plan('{1}')",
+        starts_at);
+}
+
+static void test_the_hand_over_is_local(void **state)
+{
+    struct harness *h = *state;
+
+    add_rotation(h, "America/New_York", "2026-03-02", "09:00", 7);
+    assert_string_equal(
+        harness_rows(h,
+            "SELECT rotation_on_call(1, t::timestamptz) FROM unnest('{2026-03-02 13:59Z,"
+            "2026-03-02 14:00Z,2026-03-09 12:59Z,2026-03-09 13:00Z,2026-03-16 13:00Z}'::text[]) AS "
+            "t"),
+        "\n2\n2\n3\n2"); /* summer time began on the 8th */
+}
+
+/* Around both changes of the clocks, minute by minute: one hand-over a day, never back. */
+static void test_one_hand_over_a_day_across_changes_of_clocks(void **state)
+{
+    static const char *const hand_overs[] = {"01:30", "02:30", "03:00", "00:00"};
+    struct harness *h = *state;
+
+    add_rotation(h, "America/New_York", "2026-01-01", "00:00", 1);
+    for (size_t i = 0; i < sizeof hand_overs / sizeof hand_overs[0]; i++) {
+        harness_execf(h, "UPDATE rotation SET hand_over_at = '%s'", hand_overs[i]);
+        for (int fall = 0; fall <= 1; fall++)
+            assert_int_equal(
+                harness_intf(h,
+                    "SELECT count(*) FROM (SELECT rotation_on_call(1, t) AS now_on,"
+                    " lag(rotation_on_call(1, t)) OVER (ORDER BY t) AS before"
+                    " FROM generate_series('2026-%s 12:00Z'::timestamptz,"
+                    " '2026-%s 12:00Z'::timestamptz + interval '2 days', '1 minute') AS t) AS s"
+                    " WHERE now_on <> before",
+                    fall ? "10-31" : "03-07", fall ? "10-31" : "03-07"),
+                2);
+    }
+}
+
+static void test_an_override_goes_first_and_plans_anew(void **state)
+{
+    struct harness *h = *state;
+
+    add_rotation(h, "UTC", "2026-01-05", "09:00", 7);
+    add_incident(h, "'2100-01-05 12:00Z'");
+    int64_t planned = harness_int(h, "SELECT user_id FROM notification");
+    harness_execf(h,
+        "INSERT INTO rotation_override (rotation_id, user_id, from_at, until_at)"
+        " VALUES (1, %lld, '2100-01-05 11:00Z', '2100-01-05 13:00Z')",
+        (long long)(planned == 2 ? 3 : 2));
+    assert_int_equal(harness_int(h, "SELECT user_id FROM notification WHERE state = 'scheduled'"),
+        planned == 2 ? 3 : 2);
+    harness_exec(h, "DELETE FROM rotation_override");
+    assert_int_equal(
+        harness_int(h, "SELECT user_id FROM notification WHERE state = 'scheduled'"), planned);
+    assert_int_equal(
+        harness_int(h, "SELECT count(*) FROM notification WHERE state = 'cancelled'"), 2);
+}
+
+static void test_repeats(void **state)
+{
+    struct harness *h = *state;
+
+    add_rotation(h, "UTC", "2026-01-05", "09:00", 7);
+    harness_exec(h, "UPDATE ladder_rung SET repeats = 3, repeat_every = '15 minutes'"
+                    " WHERE ladder_id = 9");
+    add_incident(h, "now() + interval '1 hour'");
+    assert_string_equal(
+        harness_rows(h, "SELECT n.round, extract(epoch FROM n.due_at - i.starts_at)::int"
+                        " FROM notification n JOIN incident i ON i.id = n.incident_id ORDER BY 1"),
+        "0|0\n1|900\n2|1800\n3|2700");
+    assert_int_equal(harness_int(h, "SELECT incident_plan('{1}')"), 0);
+    assert_string_equal(harness_text(h, "SELECT incident_acknowledge(1, 'owner')"),
+        "incident 1 acknowledged by owner: 4 pending cancelled");
+}
+
+static void test_an_acknowledgement_expires_and_the_ladder_goes_on(void **state)
+{
+    struct harness *h = *state;
+
+    add_rotation(h, "UTC", "2026-01-05", "09:00", 7);
+    harness_exec(h, "UPDATE ladder SET ack_expires_after = '30 minutes' WHERE id = 9;"
+                    "INSERT INTO ladder_rung (ladder_id, position, after, mode, gate, target,"
+                    " useful_for) VALUES (9, 2, '5 min', 'call', 'escalation', 'owner', '10 min'),"
+                    " (9, 3, '8 min', 'call', 'escalation', 'others', '10 min')");
+    add_incident(h, "now()");
+    harness_exec(h, "UPDATE notification SET state = 'sending', attempts = 1 WHERE id = 1;"
+                    "UPDATE notification SET state = 'accepted', pending = false, sent_at = now()"
+                    " WHERE id = 1;"
+                    "SELECT incident_acknowledge(1, 'second')");
+    assert_string_equal(harness_rows(h, "SELECT incident_resume()"), "");
+    harness_clock_advance(h, "31 minutes");
+    assert_string_equal(harness_rows(h, "SELECT incident_resume()"), "1");
+    assert_string_equal(
+        harness_rows(h, "SELECT status, revision, resumed_position FROM incident"), "open|2|2");
+    assert_string_equal(
+        harness_rows(h, "SELECT DISTINCT mode, extract(epoch FROM n.due_at - i.resumed_at)::int"
+                        " FROM notification n JOIN incident i ON i.id = n.incident_id"
+                        " WHERE n.state = 'scheduled' ORDER BY 2"),
+        "call|0\ncall|180");
+    assert_true(harness_bool(h, "SELECT incident_acknowledge(1, 'owner') LIKE '%acknowledged by"
+                                " owner: 3 pending cancelled'"));
+}
+
+static void test_the_auditor_finds_each_fault_once(void **state)
+{
+    static const char *const AUDIT =
+        "SELECT kind FROM reach_audit('5 minutes', '{alerts,escalation}') ORDER BY 1";
+    struct harness *h = *state;
+
+    add_rotation(h, "UTC", "2026-01-05", "09:00", 7);
+    add_incident(h, "now()");
+    harness_exec(h, "INSERT INTO incident (kind, user_id, starts_at, title, ladder_id)"
+                    " VALUES ('manual', 1, now() + interval '1 hour', 'Unplanned', 9)");
+    assert_string_equal(harness_rows(h, AUDIT), "");
+    harness_clock_advance(h, "6 minutes");
+    assert_string_equal(harness_rows(h, AUDIT), "overdue\nunplanned");
+    assert_int_equal(harness_int(h, "SELECT count(*) FROM notification WHERE incident_id = 2"), 1);
+    assert_string_equal(harness_rows(h, AUDIT), "");
+}
+
+static void test_the_auditor_follows_up_a_failure(void **state)
+{
+    struct harness *h = *state;
+
+    add_rotation(h, "UTC", "2026-01-05", "09:00", 7);
+    harness_exec(h, "INSERT INTO contact_method (user_id, channel, address, position)"
+                    " SELECT id, 'webhook', 'https://x.example/', 2 FROM users;"
+                    "UPDATE ladder_rung SET useful_for = '1 hour' WHERE ladder_id = 9");
+    add_incident(h, "now()");
+    harness_exec(h, "UPDATE notification SET state = 'failed', pending = false");
+    harness_clock_advance(h, "6 minutes");
+    assert_string_equal(
+        harness_rows(h, "SELECT kind FROM reach_audit('5 minutes', '{escalation}')"),
+        "not_followed");
+    assert_string_equal(harness_rows(h, "SELECT channel, state FROM notification ORDER BY id"),
+        "console|failed\nwebhook|scheduled");
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, harness_setup, harness_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_the_hand_over_is_local),
+        TEST(test_one_hand_over_a_day_across_changes_of_clocks),
+        TEST(test_an_override_goes_first_and_plans_anew),
+        TEST(test_repeats),
+        TEST(test_an_acknowledgement_expires_and_the_ladder_goes_on),
+        TEST(test_the_auditor_finds_each_fault_once),
+        TEST(test_the_auditor_follows_up_a_failure),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
