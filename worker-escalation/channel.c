@@ -45,6 +45,8 @@ const char *outcome_name(enum outcome_kind kind)
         return "diverted";
     case OUTCOME_RELEASED:
         return "released";
+    case OUTCOME_BUNDLED:
+        return "bundled";
     case OUTCOME_NOT_THERE:
         return "not there";
     }

@@ -24,6 +24,7 @@ enum outcome_kind {
     OUTCOME_AMBIGUOUS, /* the provider may have taken it */
     OUTCOME_DIVERTED,  /* the circuit is open: nothing left */
     OUTCOME_RELEASED,  /* drained before anything left */
+    OUTCOME_BUNDLED,   /* it left in the message of another one */
     OUTCOME_NOT_THERE, /* asked: the provider has never seen it */
 };
 /* As the rows say it: "accepted", "passing", … */
@@ -79,6 +80,7 @@ struct smtp_response;
 
 struct channel {
     const char *name;   /* of contact_method.channel; the circuit has the same name */
+    bool bundles;       /* several pending messages to one contact leave as one */
     bool logs_delivery; /* each attempt gets a row of webhook_delivery_log */
     /* Why it cannot be used as configured, or NULL when it can. */
     const char *(*missing)(const struct reach_config *config);

@@ -8,8 +8,9 @@
 #include "worker-escalation/twilio.h"
 
 /* The bounds of ValidityPeriod, in seconds; below the lower one little is delivered at all. */
-#define VALIDITY_MIN_S 10
-#define VALIDITY_MAX_S 36000
+#define VALIDITY_MIN_S   10
+#define VALIDITY_MAX_S   36000
+#define BUNDLE_BYTES_MAX ((size_t)8192)
 
 static const char *missing_account(const struct reach_config *config)
 {
@@ -37,10 +38,28 @@ static void add_number(struct channel_request *r, const char *name, const char *
     channel_request_form(r, name, buf_str(into));
 }
 
+/* Each text with its reference; those of a bundle after their number. */
+static void add_text(const struct message *m, struct buf *out)
+{
+    int n = 0;
+
+    for (const struct message *each = m; each; each = each->also)
+        n++;
+    if (n > 1)
+        buf_addf(out, "%d alerts: ", n);
+    for (const struct message *each = m; each; each = each->also) {
+        message_text(each, MESSAGE_WRITTEN, out);
+        buf_add_char(out, ' ');
+        twilio_reference(each->notification_id, out);
+        if (each->also)
+            buf_add_str(out, "; ");
+    }
+}
+
 static int build(const struct reach_config *config, const struct message *m, const char *prefix,
     const char *from, struct channel_request *r)
 {
-    struct buf value = BUF_INIT(2 * MESSAGE_TEXT_MAX);
+    struct buf value = BUF_INIT(BUNDLE_BYTES_MAX);
     int64_t validity = m->useful_s;
     int err;
 
@@ -54,9 +73,7 @@ static int build(const struct reach_config *config, const struct message *m, con
     add_number(r, "To", prefix, m->address, &value);
     add_number(r, "From", prefix, from, &value);
     buf_reset(&value);
-    message_text(m, MESSAGE_WRITTEN, &value);
-    buf_add_char(&value, ' ');
-    twilio_reference(m->notification_id, &value);
+    add_text(m, &value);
     channel_request_form(r, "Body", buf_str(&value));
     buf_reset(&value);
     buf_addf(&value, "%" PRId64, validity);
@@ -125,6 +142,7 @@ static int build_poll(
 
 const struct channel channel_twilio_sms = {
     .name = "twilio_sms",
+    .bundles = true,
     .missing = missing_sms,
     .build = build_sms,
     .judge = twilio_judge,
@@ -136,6 +154,7 @@ const struct channel channel_twilio_sms = {
 
 const struct channel channel_twilio_whatsapp = {
     .name = "twilio_whatsapp",
+    .bundles = true,
     .missing = missing_whatsapp,
     .build = build_whatsapp,
     .judge = twilio_judge,

@@ -283,19 +283,59 @@ struct delivery *delivery_new(struct claimed *claimed, int row, const struct rea
     d->circuits = circuits;
     d->daemon_id = daemon_id;
     d->fence = db_int(r, row, "fence");
+    d->contact_method_id = db_int(r, row, "contact_method_id");
     d->attempt = (int)db_int(r, row, "attempt");
     d->lateness_ms = db_int(r, row, "lateness_ms");
     d->settle = strcmp(db_text(r, row, "verdict"), "settle") == 0;
     d->wanted = db_bool(r, row, "wanted");
     d->at_most_once = strcmp(db_text(r, row, "policy"), "at_most_once") == 0;
+    d->bundles = config->bundle_messages && d->channel && d->channel->bundles && !d->settle &&
+                 d->message.incident_id != 0 && !db_bool(r, row, "passes");
     outcome_init(&d->outcome);
+    return d;
+}
+
+bool delivery_join(struct delivery *leader, struct delivery *d)
+{
+    struct delivery **at = &leader->members;
+    struct message *last = &leader->message;
+
+    if (!leader->bundles || !d->bundles || leader->contact_method_id != d->contact_method_id ||
+        leader->n_members + 2 > DELIVERY_BUNDLE_MAX)
+        return false;
+    for (; *at; at = &(*at)->next)
+        last = &(*at)->message;
+    last->also = &d->message;
+    *at = d;
+    leader->n_members++;
+    return true;
+}
+
+struct delivery *delivery_take_member(struct delivery *leader)
+{
+    struct delivery *d = leader->members;
+
+    if (!d)
+        return NULL;
+    leader->members = d->next;
+    d->next = NULL;
+    d->outcome = leader->outcome;
+    if (d->outcome.kind == OUTCOME_ACCEPTED) {
+        d->outcome.kind = OUTCOME_BUNDLED;
+        d->outcome.provider_id[0] = '\0';
+        d->outcome.poll_ms = -1;
+    }
     return d;
 }
 
 void delivery_free(struct delivery *d)
 {
+    struct delivery *member;
+
     if (!d)
         return;
+    while ((member = delivery_take_member(d)) != NULL)
+        delivery_free(member);
     claimed_drop(d->claimed);
     free(d);
 }

@@ -33,6 +33,10 @@ struct delivery {
 
     struct message message;
     int64_t fence;
+    int64_t contact_method_id;
+    bool bundles;             /* may leave with others to the same contact */
+    struct delivery *members; /* those that leave with this one, linked by `next` */
+    int n_members;
     int64_t lateness_ms;
     int attempt;
     bool settle; /* ask first what became of an earlier attempt */
@@ -47,6 +51,16 @@ struct delivery {
 struct delivery *delivery_new(struct claimed *claimed, int row, const struct reach_config *config,
     struct circuit_table *circuits, int64_t daemon_id);
 void delivery_free(struct delivery *d);
+/* The most notifications that leave as one message. */
+#define DELIVERY_BUNDLE_MAX 6
+
+/* Whether `d` may leave with `leader`, which has not been started; then it does: it belongs to the
+ * leader from here on and is not started itself. */
+bool delivery_join(struct delivery *leader, struct delivery *d);
+/* Takes the members of one that is over, with the outcome that it has for them, one by one; NULL
+ * when there are no more. */
+struct delivery *delivery_take_member(struct delivery *leader);
+
 /* Starts it; d->over is called once, later. ERR_NOMEM: it is not called. */
 MUST_CHECK int delivery_start(struct delivery *d, struct job_driver *jobs);
 

@@ -36,8 +36,9 @@ struct message {
     const char *message_key;  /* the same for every try of this notification, and for no other */
     const char *thread_id;    /* the provider's, of this incident's first message to this address */
     int64_t starts_in_s;
-    int64_t useful_s;        /* how long it is worth delivering */
-    int64_t unsettled_for_s; /* since an attempt whose outcome is unknown; 0: none */
+    int64_t useful_s;           /* how long it is worth delivering */
+    const struct message *also; /* the next one of the same bundle */
+    int64_t unsettled_for_s;    /* since an attempt whose outcome is unknown; 0: none */
 };
 
 enum message_style { MESSAGE_WRITTEN, MESSAGE_SPOKEN };

@@ -24,9 +24,12 @@ static int64_t *channel_load(struct reach *r, const struct channel *channel)
 static void delivery_ended(struct reach *r, struct delivery *d)
 {
     int64_t *load = channel_load(r, d->channel);
+    struct delivery *member;
 
     if (load)
         --*load;
+    while ((member = delivery_take_member(d)) != NULL)
+        finish_list_push(&r->done, member);
     finish_list_push(&r->done, d);
     loop_defer_start(r->turn);
 }
@@ -47,20 +50,10 @@ static void log_ended(const struct db_result *res, int row)
         "%s to %s not sent: %s", db_text(res, row, "kind"), db_text(res, row, "person"), verdict);
 }
 
-static void start_delivery(struct reach *r, struct claimed *claimed, int row)
+static void start_delivery(struct reach *r, struct delivery *d)
 {
-    struct delivery *d =
-        delivery_new(claimed, row, r->config, r->circuits, service_daemon_id(r->service));
-    int64_t *load;
+    int64_t *load = channel_load(r, d->channel);
 
-    if (!d) {
-        log_error(F_NONE, "no memory for a delivery: its row is rescued later");
-        return;
-    }
-    d->over = on_delivery_over;
-    d->owner = r;
-    load = channel_load(r, d->channel);
-    r->in_hand++;
     if (load)
         ++*load;
     if (delivery_start(d, service_jobs(r->service)) != 0) {
@@ -69,12 +62,34 @@ static void start_delivery(struct reach *r, struct claimed *claimed, int row)
     }
 }
 
+/* Makes a delivery of a row, or a member of one of the batch that goes to the same contact. */
+static void take_row(struct reach *r, struct claimed *claimed, int row, struct finish_list *batch)
+{
+    struct delivery *d =
+        delivery_new(claimed, row, r->config, r->circuits, service_daemon_id(r->service));
+
+    if (!d) {
+        log_error(F_NONE, "no memory for a delivery: its row is rescued later");
+        return;
+    }
+    d->over = on_delivery_over;
+    d->owner = r;
+    r->in_hand++;
+    for (struct delivery *leader = d->bundles ? batch->head : NULL; leader; leader = leader->next) {
+        if (delivery_join(leader, d))
+            return;
+    }
+    finish_list_push(batch, d);
+}
+
 /* --- claiming ----------------------------------------------------------------------------- */
 
 static void take_claimed(struct reach *r, struct db_result *res)
 {
     struct claimed *claimed = claimed_new(res);
+    struct finish_list batch = {0};
     const struct db_result *rows;
+    struct delivery *d;
     int64_t n = 0;
 
     if (!claimed)
@@ -87,12 +102,14 @@ static void take_claimed(struct reach *r, struct db_result *res)
             continue;
         n++;
         if (strcmp(verdict, "send") == 0 || strcmp(verdict, "settle") == 0)
-            start_delivery(r, claimed, row);
+            take_row(r, claimed, row, &batch);
         else
             log_ended(rows, row);
         if (db_text(rows, row, "successor"))
             r->claim_wanted = true;
     }
+    while ((d = finish_list_pop(&batch)) != NULL)
+        start_delivery(r, d);
     if (db_rows(rows) > 0 && !db_is_null(rows, 0, "next_in_ms"))
         service_wake_in(r->service, db_int(rows, 0, "next_in_ms"));
     r->polls_due = db_rows(rows) > 0 && db_bool(rows, 0, "polls_due");

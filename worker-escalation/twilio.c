@@ -192,13 +192,14 @@ static bool matches(const struct message *m, const json_t *item, int64_t since_s
     const char *direction = json_read_str(item, "direction");
     int64_t created_s = parse_date(json_read_str(item, "date_created"));
 
-    if (!sid || is_known(m->known_ids, sid))
+    if (!sid)
         return false;
     if (direction && strncmp(direction, "outbound", strlen("outbound")) != 0)
         return false;
     if (created_s < since_s)
         return false;
-    return !body || has_reference(body, m->notification_id);
+    /* A message tells whose it is; of calls, what no other attempt has made. */
+    return body ? has_reference(body, m->notification_id) : !is_known(m->known_ids, sid);
 }
 
 /* Whether the page goes back to that instant: there is no further one, or its last is older. */

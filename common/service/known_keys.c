@@ -55,6 +55,7 @@ const char *const service_known_keys[] = {
     "PUBLIC_URL",
     "DEAD_MAN_URL",
     "WEBHOOK_SECRET",
+    "BUNDLE_MESSAGES",
     "WEBHOOK_ALLOW_PRIVATE",
     "HTTP_JOB_ALLOW_PRIVATE",
     "MAX_IN_FLIGHT",

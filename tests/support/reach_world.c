@@ -81,7 +81,8 @@ static void add_contacts(struct reach_world *w, const char *channel, int positio
 
 void reach_world_people(struct reach_world *w, const char *channel, const char *fallback)
 {
-    harness_exec(w->h, "INSERT INTO users (id, name) VALUES (1, 'owner'), (2, 'second')");
+    harness_exec(w->h, "INSERT INTO users (id, name) VALUES (1, 'owner'), (2, 'second');"
+                       "DELETE FROM throttle_rule");
     add_contacts(w, channel, 1);
     if (fallback)
         add_contacts(w, fallback, 2);

@@ -29,14 +29,16 @@ int reach_world_setup_alone(void **state);
 int reach_world_teardown(void **state);
 
 /* User 1, "owner", and user 2, "second": reached through `channel` and, where `fallback` is not
- * NULL, after it through that one. Twilio's addresses are REACH_OWNER and REACH_SECOND. */
+ * NULL, after it through that one, without throttles. Twilio's addresses are REACH_OWNER and
+ * REACH_SECOND. */
 void reach_world_people(struct reach_world *w, const char *channel, const char *fallback);
 /* Incident 1: a meeting of the owner, planned by the default ladder. */
 void reach_world_meeting(struct reach_world *w, const char *starts_in);
 /* An incident for each of `n` meetings of the owner, the alert of each due now, nothing else. */
 void reach_world_alerts(struct reach_world *w, int n);
 
-/* A worker with every flag on. `more` (may be NULL) are further NAME=value, NULL-terminated. */
+/* A worker with every flag on that bundles nothing. `more` (may be NULL) are further NAME=value,
+ * NULL-terminated. */
 struct harness_proc *reach_world_worker(struct reach_world *w, const char *const *more);
 /* Moves the clock on and tells the workers. */
 void reach_world_advance(struct reach_world *w, const char *interval);

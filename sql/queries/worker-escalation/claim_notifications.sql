@@ -24,20 +24,31 @@ WITH due AS MATERIALIZED (
             WHEN n.unsettled_since IS NOT NULL AND n.policy = 'at_most_once' THEN 'unknown'
             WHEN i.status <> 'open' OR i.revision <> n.revision THEN 'cancelled'
             WHEN n.useless_after <= now() THEN 'expired'
-            WHEN NOT coalesce(contact_method_usable(c.channel, c.verified_at, c.disabled_at), false)
-                AND NOT coalesce(n.kind = 'contact_verification' AND c.disabled_at IS NULL, false) THEN 'unreachable'
+            WHEN NOT coalesce(contact_method_usable(c.channel, c.verified_at, c.disabled_at, c.stopped_at), false)
+                AND NOT coalesce(n.kind = 'contact_verification' AND c.disabled_at IS NULL
+                    AND c.stopped_at IS NULL, false) THEN 'unreachable'
+            WHEN h.quiet IS NOT NULL OR h.throttled IS NOT NULL THEN 'held'
             ELSE 'send'
         END AS verdict,
-        i.status
+        i.status, p.passes, h.quiet, h.throttled,
+        least(greatest(h.quiet, h.throttled), n.useless_after) AS held_until
     FROM due AS d
     JOIN notification AS n ON n.id = d.id
+    JOIN users AS u ON u.id = n.user_id
     LEFT JOIN incident AS i ON i.id = n.incident_id
     LEFT JOIN contact_method AS c ON c.id = n.contact_method_id
+    CROSS JOIN LATERAL (SELECT notification_passes(n.incident_id, n.rung_id, n.mode, n.gate) AS passes) AS p
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN u.quiet_from IS NOT NULL AND NOT p.passes
+                THEN quiet_until(u.quiet_from, u.quiet_until, u.time_zone) END AS quiet,
+            CASE WHEN n.attempts = 0 AND NOT p.passes
+                THEN throttle_until(n.contact_method_id, n.channel) END AS throttled) AS h
 ), taken AS (
     UPDATE notification AS n
     SET state = CASE j.verdict WHEN 'cancelled' THEN 'cancelled' WHEN 'expired' THEN 'expired'
-            WHEN 'send' THEN 'sending' WHEN 'settle' THEN 'sending' ELSE 'failed' END,
-        pending = j.verdict IN ('send', 'settle'),
+            WHEN 'send' THEN 'sending' WHEN 'settle' THEN 'sending' WHEN 'held' THEN n.state ELSE 'failed' END,
+        pending = j.verdict IN ('send', 'settle', 'held'),
+        next_attempt_at = CASE j.verdict WHEN 'held' THEN j.held_until ELSE n.next_attempt_at END,
         locked_at = CASE WHEN j.verdict IN ('send', 'settle') THEN now() END,
         locked_by = CASE WHEN j.verdict IN ('send', 'settle') THEN $1::bigint END,
         fence = CASE WHEN j.verdict IN ('send', 'settle') THEN nextval('fence_seq') END,
@@ -46,13 +57,15 @@ WITH due AS MATERIALIZED (
         reason = CASE j.verdict
             WHEN 'cancelled' THEN CASE WHEN j.status = 'open' THEN 'the event has changed' ELSE 'the incident is ' || j.status END
             WHEN 'expired' THEN 'too late to be of use'
+            WHEN 'held' THEN CASE WHEN j.quiet IS NOT NULL THEN 'quiet hours of the person'
+                ELSE 'throttle of ' || n.channel END
             WHEN 'unreachable' THEN 'the contact method is gone or not usable'
             WHEN 'unknown' THEN 'the outcome of an attempt is unknown, and this kind is sent at most once' END
     FROM judged AS j
     WHERE n.id = j.id
     RETURNING n.id, n.fence, n.incident_id, n.user_id, n.contact_method_id, n.channel, n.mode, n.kind,
         n.gate, n.policy, n.body, n.attempts, n.due_at, n.useless_after, n.unsettled_since, j.verdict, j.wanted,
-        n.idempotency_key, n.created_at,
+        n.idempotency_key, n.created_at, j.passes,
         coalesce(j.circuit, n.channel) AS circuit
 ), begun AS (
     INSERT INTO attempt (notification_id, number, circuit, daemon_id, fence, started_at, deadline_at)
@@ -73,9 +86,10 @@ WITH due AS MATERIALIZED (
     ORDER BY n.poll_at
     LIMIT 1)
 )
-SELECT (SELECT ceil(extract(epoch FROM min(at) - now()) * 1000)::bigint FROM coming) AS next_in_ms,
+SELECT (SELECT ceil(extract(epoch FROM min(at) - now()) * 1000)::bigint
+        FROM (SELECT at FROM coming UNION ALL SELECT held_until FROM judged WHERE verdict = 'held') AS c) AS next_in_ms,
     EXISTS (SELECT FROM notification AS n WHERE n.poll_at <= now()) AS polls_due,
-    t.id, t.fence, t.verdict, t.wanted, t.incident_id, t.channel, t.circuit, t.mode, t.kind, t.gate, t.policy,
+    t.id, t.fence, t.verdict, t.wanted, t.passes, t.contact_method_id, t.incident_id, t.channel, t.circuit, t.mode, t.kind, t.gate, t.policy,
     t.body, t.attempts AS attempt, b.id AS attempt_id, c.address, u.name AS person, o.name AS owner,
     i.title, i.kind AS incident_kind,
     extract(epoch FROM i.starts_at - now())::bigint AS starts_in_s,

@@ -6,7 +6,8 @@
 -- JSON, Retry-After in ms (-1: none), ms until the provider is asked (-1: never), whether the
 -- contact itself is dead, milliseconds that the request took, addresses for the delivery log.
 WITH given AS MATERIALIZED (
-    -- What the provider made belongs to one notification: a second one that finds it asks again.
+    -- A call that the provider made belongs to one notification: a second one that finds it asks
+    -- again. Messages tell by their text whose they are.
     SELECT g.id, g.fence, CASE WHEN s.taken THEN 'ambiguous' ELSE g.outcome END AS outcome,
         CASE WHEN NOT s.taken THEN g.provider_id END AS provider_id, g.http_status, g.failure,
         g.retry_after_ms, g.poll_ms, g.contact_dead, g.elapsed_ms, g.url
@@ -15,7 +16,8 @@ WITH given AS MATERIALIZED (
         WITH ORDINALITY AS g (id, fence, outcome, provider_id, http_status, failure, retry_after_ms,
             poll_ms, contact_dead, elapsed_ms, url, ordinal)
     CROSS JOIN LATERAL (
-        SELECT g.outcome = 'accepted' AND g.provider_id IS NOT NULL AND (
+        SELECT g.outcome = 'accepted' AND g.provider_id IS NOT NULL AND EXISTS (
+            SELECT FROM notification AS n WHERE n.id = g.id AND n.mode = 'call') AND (
             array_position($5::text[], g.provider_id) < g.ordinal
             OR EXISTS (SELECT FROM attempt AS a
                 WHERE a.provider_id = g.provider_id AND a.notification_id <> g.id)) AS taken) AS s
@@ -44,7 +46,7 @@ WITH given AS MATERIALIZED (
     SELECT w.id, w.outcome, w.provider_id, w.failure, w.http_status, w.poll_ms, w.contact_dead,
         w.elapsed_ms, w.url, w.attempts, w.contact_method_id, w.delay_ms, w.circuit_ms,
         CASE
-            WHEN w.outcome = 'accepted' THEN 'accepted'
+            WHEN w.outcome IN ('accepted', 'bundled') THEN w.outcome
             WHEN w.outcome = 'final' THEN 'failed'
             WHEN w.outcome = 'ambiguous' THEN CASE WHEN w.tries > 3 THEN 'failed' ELSE 'sending' END
             WHEN NOT w.wanted THEN 'cancelled'
@@ -77,6 +79,7 @@ WITH given AS MATERIALIZED (
         reason = CASE
             WHEN d.state = 'cancelled' THEN 'no longer wanted'
             WHEN d.state = 'expired' THEN 'too late to be of use'
+            WHEN d.outcome = 'bundled' THEN 'left in one message with others'
             WHEN d.outcome = 'diverted' THEN 'the circuit of ' || n.channel || ' is open'
             WHEN d.outcome = 'ambiguous' THEN 'the outcome of an attempt is not known yet'
             ELSE d.failure ->> 'detail' END

@@ -1,0 +1,217 @@
+/*
+ * Throttles, bundles, quiet hours, STOP: what is held back, what passes, and that it stays visible.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/support/reach_world.h"
+
+#define SOON_MS REACH_SOON_MS
+
+static const char *const bundling[] = {"BUNDLE_MESSAGES=true", NULL};
+
+/* Every ladder gets a last rung, so that the rungs before it do not pass everything. */
+static void add_last_rungs(struct reach_world *w)
+{
+    harness_exec(w->h, "INSERT INTO ladder_rung (ladder_id, position, after, mode, gate, target,"
+                       " useful_for) SELECT id, 99, '5 hours', 'message', 'escalation', 'others',"
+                       " '1 hour' FROM ladder");
+}
+
+static void throttle(struct reach_world *w)
+{
+    harness_exec(w->h, "INSERT INTO throttle_rule (channel, at_most, within)"
+                       " VALUES ('twilio_sms', 1, '1 minute'), ('twilio_sms', 2, '15 minutes'),"
+                       " ('twilio_voice', 1, '15 minutes')");
+}
+
+static void test_a_throttle_holds_and_says_so(void **state)
+{
+    struct reach_world *w = *state;
+    struct harness_proc *p;
+
+    reach_world_people(w, "twilio_sms", NULL);
+    reach_world_alerts(w, 1);
+    add_last_rungs(w);
+    throttle(w);
+    p = reach_world_worker(w, NULL);
+    harness_await(w->h, SOON_MS, "SELECT state = 'accepted' FROM notification");
+    harness_exec(w->h, "INSERT INTO incident (kind, user_id, event_id, starts_at, title, ladder_id)"
+                       " SELECT kind, user_id, 2, starts_at, 'Second', ladder_id FROM incident;"
+                       "SELECT incident_plan(array_agg(id)) FROM incident");
+    harness_await(w->h, SOON_MS,
+        "SELECT state = 'scheduled' AND next_attempt_at > now()"
+        " AND reason = 'throttle of twilio_sms'"
+        " FROM notification WHERE incident_id = 2 AND kind = 'meeting_alert'");
+    assert_true(harness_bool(w->h, "SELECT detail LIKE '%: throttle of twilio_sms' FROM"
+                                   " why('notification', (SELECT min(id) FROM notification"
+                                   " WHERE incident_id = 2)) WHERE step = 'now'"));
+    assert_int_equal(reach_world_delivered(w, NULL), 1);
+    reach_world_advance(w, "61 seconds");
+    assert_true(fake_wait_deliveries(w->fake, 2, SOON_MS));
+    assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
+}
+
+static void test_the_call_before_a_meeting_and_the_last_rung_pass(void **state)
+{
+    struct reach_world *w = *state;
+    struct harness_proc *p;
+
+    reach_world_people(w, "twilio_sms", "twilio_voice");
+    throttle(w);
+    harness_exec(w->h, "UPDATE users SET quiet_from = (now() - interval '1 hour')::time,"
+                       " quiet_until = (now() + interval '1 hour')::time;"
+                       "INSERT INTO throttle_rule (channel, at_most, within)"
+                       " VALUES ('twilio_voice', 1, '1 minute')");
+    reach_world_meeting(w, "-6 minutes");
+    harness_exec(w->h, "UPDATE ladder_rung SET useful_for = '30 minutes';"
+                       "SELECT incident_cancel_pending('{1}', 'test'), incident_plan('{1}')");
+    p = reach_world_worker(w, NULL);
+    harness_await(w->h, SOON_MS, "SELECT count(*) = 2 FROM notification WHERE sent_at IS NOT NULL");
+    assert_string_equal(harness_rows(w->h, "SELECT kind, mode FROM notification"
+                                           " WHERE sent_at IS NOT NULL ORDER BY kind"),
+        "escalation|call\nmeeting_call|call");
+    assert_int_equal(harness_int(w->h, "SELECT count(*) FROM notification WHERE pending"
+                                       " AND reason = 'quiet hours of the person'"),
+        3);
+    assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
+}
+
+static void test_several_messages_leave_as_one(void **state)
+{
+    struct reach_world *w = *state;
+    struct harness_proc *p;
+    const char *text;
+
+    reach_world_people(w, "twilio_sms", NULL);
+    reach_world_alerts(w, 4);
+    add_last_rungs(w);
+    harness_exec(w->h, "UPDATE incident SET status = 'acknowledged', acknowledged_at = now()"
+                       " WHERE id = 3"); /* counted again at the moment of sending */
+    p = reach_world_worker(w, bundling);
+    harness_await(w->h, SOON_MS, "SELECT count(*) = 4 FROM notification WHERE NOT pending");
+    assert_int_equal(reach_world_delivered(w, NULL), 1);
+    text = fake_delivery_at(w->fake, 0)->text;
+    assert_string_equal(harness_rows(w->h, "SELECT state, count(*) FROM notification GROUP BY 1"
+                                           " ORDER BY 1"),
+        "accepted|1\nbundled|2\ncancelled|1");
+    assert_ptr_equal(strstr(text, "3 alerts: \"Meeting "), text);
+    for (int n = 1; n <= 4; n++) {
+        char title[32];
+        assert_true(snprintf(title, sizeof title, "Meeting %d.", n) > 0);
+        assert_int_equal(strstr(text, title) != NULL, n != 3);
+    }
+    assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
+}
+
+/* A bundle that the provider took without an answer: all of it is found again, nothing leaves
+ * twice. */
+static void test_a_bundle_of_unknown_outcome_is_settled(void **state)
+{
+    struct reach_world *w = *state;
+    struct harness_proc *p;
+
+    reach_world_people(w, "twilio_sms", NULL);
+    reach_world_alerts(w, 3);
+    add_last_rungs(w);
+    reach_world_expect(w, &(struct fake_rule){.method = "POST",
+                              .path = REACH_MESSAGES,
+                              .times = 1,
+                              .accept = true,
+                              .fault = FAKE_CLOSE});
+    p = reach_world_worker(w, bundling);
+    harness_await(w->h, SOON_MS, "SELECT count(*) = 3 FROM notification WHERE state = 'accepted'");
+    assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
+    assert_int_equal(reach_world_delivered(w, NULL), 1);
+}
+
+static void test_a_bundle_that_fails_fails_over_whole(void **state)
+{
+    struct reach_world *w = *state;
+    struct harness_proc *p;
+
+    reach_world_people(w, "twilio_sms", "console");
+    reach_world_alerts(w, 3);
+    add_last_rungs(w);
+    reach_world_expect(w, &(struct fake_rule){.method = "POST",
+                              .path = REACH_MESSAGES,
+                              .times = 1,
+                              .status = 400,
+                              .body = "{\"code\":21610}"});
+    p = reach_world_worker(w, bundling);
+    harness_await(w->h, SOON_MS,
+        "SELECT count(*) = 3 FROM notification"
+        " WHERE channel = 'console' AND state = 'accepted'");
+    assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
+    assert_int_equal(harness_proc_count_log(p, "MESSAGE  owner"), 3);
+}
+
+static void test_stop_and_start(void **state)
+{
+    struct reach_world *w = *state;
+    struct harness_proc *p;
+
+    reach_world_people(w, "twilio_sms", "console");
+    assert_string_equal(
+        harness_text(w->h, "SELECT contact_heard('twilio_sms', '" REACH_OWNER "', ' Stop ')"),
+        "stopped");
+    reach_world_alerts(w, 1);
+    p = reach_world_worker(w, NULL);
+    harness_proc_await_log(p, "Alert message to owner accepted (console)", SOON_MS);
+    harness_exec(w->h, "SELECT contact_heard('twilio_sms', '" REACH_OWNER "', 'START')");
+    harness_exec(w->h, "INSERT INTO incident (kind, user_id, event_id, starts_at, title, ladder_id)"
+                       " SELECT kind, user_id, 2, starts_at, 'Second', ladder_id FROM incident;"
+                       "SELECT incident_plan(array_agg(id)) FROM incident");
+    assert_true(fake_wait_deliveries(w->fake, 1, SOON_MS));
+    assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
+}
+
+static void test_quiet_hours_by_the_persons_clock(void **state)
+{
+    static const struct {
+        const char *zone, *at, *until;
+    } cases[] = {
+        {"Europe/Berlin", "2030-01-15 21:59+01", ""},
+        {"Europe/Berlin", "2030-01-15 22:00+01", "2030-01-16 06:00:00"},
+        {"Europe/Berlin", "2030-01-16 06:59+01", "2030-01-16 06:00:00"},
+        {"Europe/Berlin", "2030-01-16 07:00+01", ""},
+        {"America/New_York", "2030-03-10 04:00Z", "2030-03-10 11:00:00"}, /* summer time begins */
+    };
+    struct reach_world *w = *state;
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char interval[128];
+        int64_t seconds = harness_intf(
+            w->h, "SELECT extract(epoch FROM timestamptz '%s' - now())::bigint", cases[i].at);
+        assert_true(snprintf(interval, sizeof interval, "%lld seconds", (long long)seconds) > 0);
+        harness_clock_advance(w->h, interval);
+        harness_execf(w->h,
+            "CREATE OR REPLACE VIEW quiet AS SELECT to_char(quiet_until('22:00', '07:00', '%s')"
+            " AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS until",
+            cases[i].zone);
+        assert_string_equal(
+            harness_text(w->h, "SELECT coalesce(until, '') FROM quiet"), cases[i].until);
+    }
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, reach_world_setup, reach_world_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_a_throttle_holds_and_says_so),
+        TEST(test_the_call_before_a_meeting_and_the_last_rung_pass),
+        TEST(test_several_messages_leave_as_one),
+        TEST(test_a_bundle_of_unknown_outcome_is_settled),
+        TEST(test_a_bundle_that_fails_fails_over_whole),
+        TEST(test_stop_and_start),
+        TEST(test_quiet_hours_by_the_persons_clock),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
