@@ -8,8 +8,10 @@
 #include "sql/common.h"
 
 #define BATCH_FIRST 8
-/* A hint may have been held back because one was sent just before: look once more. */
-#define LOOK_AGAIN_MS 110
+/* After work was found more may follow, of which no hint tells because one was sent within 100 ms
+ * before: look again soon, then three times later each time, until 160 ms have passed. */
+#define LOOK_FIRST_MS 4
+#define LOOK_LAST_MS  108
 /* While a retry is near. */
 #define RETRY_LOOK_MS 250
 /* How often running handlers are held against their time-outs. */
@@ -140,8 +142,12 @@ static void on_claim(void *arg, struct db_result *r)
     else if (n < w->batch / 4)
         w->batch = n > BATCH_FIRST ? n : BATCH_FIRST;
     if (n) {
-        job_run_look_in(w, LOOK_AGAIN_MS);
+        w->look_ms = LOOK_FIRST_MS;
+        job_run_look_in(w, w->look_ms);
         start_batch(w, r);
+    } else if (w->look_ms && w->look_ms < LOOK_LAST_MS) {
+        w->look_ms *= 3;
+        job_run_look_in(w, w->look_ms);
     } else if (clock_ms() < w->retries_until_ms) {
         job_run_look_in(w, RETRY_LOOK_MS);
     }

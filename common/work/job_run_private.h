@@ -43,6 +43,7 @@ struct job_run_worker {
     size_t batch;             /* the size of the next claim */
     size_t statements;        /* unanswered, beside claim and finish */
     int64_t look_at_ms;       /* when look_again fires, monotonic */
+    int64_t look_ms;          /* the wait before it, while work was found lately */
     int64_t retries_until_ms; /* a run that failed here falls due again until then */
     bool claiming, finishing;
     bool wanted;    /* a claim is worth its while */

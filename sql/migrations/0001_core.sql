@@ -182,6 +182,38 @@ CREATE TABLE job_run_quarantine (
     PRIMARY KEY (id)
 );
 
+-- When each queue was hinted last. What is committed and less than 100 ms old woke its workers, who
+-- look again by themselves for longer than that. A crash may empty it: a hint too many.
+CREATE UNLOGGED TABLE queue_hint (
+    queue text PRIMARY KEY,
+    hinted_at timestamptz NOT NULL
+) WITH (fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
+
+-- Hints a queue, at most once in 100 ms: every NOTIFY takes a lock of the whole cluster at its
+-- commit. Nobody waits here: where another transaction is just hinting, this one leaves the row
+-- alone and hints too, as that one may stay open for long. Tells whether it hinted.
+CREATE FUNCTION job_run_hint(queue_name text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER AS $$
+DECLARE
+    last timestamptz;
+BEGIN
+    SELECT h.hinted_at INTO last FROM public.queue_hint AS h WHERE h.queue = queue_name;
+    IF last > clock_timestamp() - interval '100 milliseconds' AND last <= clock_timestamp() THEN
+        RETURN false;
+    END IF;
+    IF last IS NOT NULL THEN
+        UPDATE public.queue_hint AS h SET hinted_at = clock_timestamp()
+        WHERE h.queue = (SELECT k.queue FROM public.queue_hint AS k WHERE k.queue = queue_name
+            FOR UPDATE SKIP LOCKED);
+    ELSIF pg_try_advisory_xact_lock(hashtextextended('tocsin.queue_hint', 0)) THEN
+        INSERT INTO public.queue_hint (queue, hinted_at) VALUES (queue_name, clock_timestamp())
+        ON CONFLICT DO NOTHING;
+    END IF;
+    PERFORM pg_notify('tocsin_' || queue_name, '');
+    RETURN true;
+END
+$$;
+
 -- Enqueues one run and hints its queue; an executable or an operator calls it.
 CREATE FUNCTION job_run_enqueue(queue text, handler text, payload jsonb DEFAULT '{}',
     run_at timestamptz DEFAULT NULL, priority int DEFAULT 5, max_attempts int DEFAULT 3,
@@ -189,7 +221,7 @@ CREATE FUNCTION job_run_enqueue(queue text, handler text, payload jsonb DEFAULT 
 LANGUAGE sql AS $$
     INSERT INTO job_run (queue, handler, payload, run_at, priority, max_attempts, timeout_ms)
     VALUES (queue, handler, payload, coalesce(run_at, now()), priority, max_attempts, timeout_ms);
-    SELECT pg_notify('tocsin_' || queue, '');
+    SELECT job_run_hint(queue);
     SELECT currval(pg_get_serial_sequence('job_run', 'id'));
 $$;
 
@@ -200,6 +232,8 @@ GRANT SELECT, INSERT, UPDATE ON daemon TO tocsin_scheduler, tocsin_worker_calend
 GRANT SELECT ON feature_flag TO tocsin_scheduler, tocsin_worker_calendar, tocsin_worker_escalation,
     tocsin_worker_cleanup, tocsin_gateway;
 GRANT SELECT, INSERT ON job_run TO tocsin_scheduler;
+REVOKE ALL ON FUNCTION job_run_hint(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION job_run_hint(text) TO tocsin_scheduler;
 GRANT SELECT, UPDATE, DELETE ON job_run TO tocsin_worker_calendar, tocsin_worker_escalation,
     tocsin_worker_cleanup;
 GRANT SELECT, INSERT ON job_run_quarantine TO tocsin_worker_calendar, tocsin_worker_escalation,

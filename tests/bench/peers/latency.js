@@ -1,9 +1,10 @@
-// The first line of a handler: tells how long ago the job was enqueued, when its payload says.
+// The first line of a handler: tells when it began, in microseconds of the monotonic clock, where
+// the payload asks for it.
 'use strict'
 
 function starter (payload) {
-  const now = process.hrtime.bigint()
-  if (payload && payload.at) process.stdout.write(`${(now - BigInt(payload.at)) / 1000n}\n`)
+  const began = process.hrtime.bigint()
+  if (payload && payload.told) process.stdout.write(`${began / 1000n}\n`)
 }
 
 module.exports = { starter }
