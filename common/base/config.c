@@ -270,3 +270,18 @@ void config_release(const struct config_section *sections, size_t n_sections)
         }
     }
 }
+
+void config_secrets(const struct config_section *sections, size_t n_sections,
+    void (*tell)(void *arg, const char *secret), void *arg)
+{
+    for (size_t i = 0; i < n_sections; i++) {
+        for (size_t j = 0; j < sections[i].n_keys; j++) {
+            const struct config_key *k = &sections[i].keys[j];
+            if (!is_text(k) || !k->secret)
+                continue;
+            char *const *text = config_place(&sections[i], k);
+            if (*text)
+                tell(arg, *text);
+        }
+    }
+}

@@ -71,6 +71,10 @@ MUST_CHECK int config_load(const struct config_section *sections, size_t n_secti
 /* Frees the strings that config_load() made, wiping those that are secret. */
 void config_release(const struct config_section *sections, size_t n_sections);
 
+/* Tells `tell` of each secret text that is set. Valid until config_release(). */
+void config_secrets(const struct config_section *sections, size_t n_sections,
+    void (*tell)(void *arg, const char *secret), void *arg);
+
 /* KEY=value of what is in force, with its default and its help as comments;
  * secrets as "(set)" or "(not set)". */
 void config_show(const struct config_section *sections, size_t n_sections, FILE *out);

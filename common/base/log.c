@@ -13,12 +13,14 @@
 
 #define NS_PER_MS 1000000
 
-/* Written by log_setup() alone, before the first line. */
+/* Written by log_setup(), before the first line, and log_set_hook() alone. */
 static struct {
     const char *exe;
     enum log_level lowest;
     enum log_format format;
     bool colour;
+    log_hook_fn *hook;
+    void *hook_arg;
 } settings = {.exe = "tocsin", .lowest = LOG_LEVEL_INFO, .format = LOG_FORMAT_LOGFMT};
 
 void log_setup(const char *exe, enum log_level lowest, enum log_format format)
@@ -27,6 +29,21 @@ void log_setup(const char *exe, enum log_level lowest, enum log_format format)
     settings.lowest = lowest;
     settings.format = format;
     settings.colour = isatty(STDERR_FILENO) && !getenv("NO_COLOR");
+}
+
+void log_set_hook(log_hook_fn *hook, void *arg)
+{
+    settings.hook = hook;
+    settings.hook_arg = arg;
+}
+
+static void tell_hook(const struct log_event *event)
+{
+    log_hook_fn *hook = settings.hook;
+
+    settings.hook = NULL;
+    hook(settings.hook_arg, event);
+    settings.hook = hook;
 }
 
 static void write_line(const struct log_line *line)
@@ -40,13 +57,14 @@ static void write_line(const struct log_line *line)
 
 /* `own` are the fields that log_failure() adds to the caller's. */
 static void emit(enum log_level level, const struct log_field *fields, size_t n_fields,
-    const struct log_field *own, size_t n_own, const char *msg)
+    const struct log_field *own, size_t n_own, const char *fmt, const char *msg)
 {
     struct timespec now;
     struct log_line line;
     struct log_event event = {
         .level = level,
         .exe = settings.exe,
+        .fmt = fmt,
         .msg = msg,
         .fields = {fields, own},
         .n_fields = {n_fields, n_own},
@@ -58,6 +76,8 @@ static void emit(enum log_level level, const struct log_field *fields, size_t n_
     event.ms = (int)(now.tv_nsec / NS_PER_MS);
     log_line_format(&line, settings.format, &event);
     write_line(&line);
+    if (level == LOG_LEVEL_ERROR && settings.hook)
+        tell_hook(&event);
 }
 
 void log_write(
@@ -72,7 +92,7 @@ void log_write(
     va_start(args, fmt);
     log_line_vprintf(&msg, fmt, args);
     va_end(args);
-    emit(level, fields, n_fields, NULL, 0, msg.data);
+    emit(level, fields, n_fields, NULL, 0, fmt, msg.data);
     errno = saved;
 }
 
@@ -99,7 +119,7 @@ void log_failure(enum log_level level, const struct failure *f, const struct log
         own[n_own++] = F_STR("sqlstate", f->sqlstate);
     if (f->http_status)
         own[n_own++] = F_INT("http_status", f->http_status);
-    emit(level, fields, n_fields, own, n_own, msg.data);
+    emit(level, fields, n_fields, own, n_own, fmt, msg.data);
     errno = saved;
 }
 

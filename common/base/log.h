@@ -52,6 +52,12 @@ void log_setup(const char *exe, enum log_level lowest, enum log_format format);
 void log_write(enum log_level level, const struct log_field *fields, size_t n_fields,
     const char *fmt, ...) PRINTF_LIKE(4, 5);
 
+struct log_event;
+typedef void log_hook_fn(void *arg, const struct log_event *event);
+/* From now on `hook` is told of every line of level error once it is written; NULL: nobody is. The
+ * event lives until it returns, and lines that it writes itself are not told. */
+void log_set_hook(log_hook_fn *hook, void *arg);
+
 /* A failure as one line: detail after the message, and its code, sqlstate and
  * status as fields. Not to be called by a function that also returns it. */
 void log_failure(enum log_level level, const struct failure *f, const struct log_field *fields,

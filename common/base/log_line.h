@@ -27,6 +27,7 @@ struct log_event {
     int ms;
     enum log_level level;
     const char *exe;
+    const char *fmt; /* the message before its values were put in; NULL: not known */
     const char *msg;
     const struct log_field *fields[2]; /* the caller's, then ours */
     size_t n_fields[2];

@@ -15,6 +15,8 @@
 /* After the drain's deadline: for cancelled jobs to give their rows back. */
 #define DRAIN_EXTRA_MS  1500
 #define RUNNING_DEFAULT 64
+/* At the end: for errors to reach Sentry. */
+#define ERRORS_LAST_MS 2000
 
 /* --- what is due -------------------------------------------------------------------------- */
 
@@ -305,6 +307,16 @@ static int make_connection(struct service *s, struct buf *fault)
     return db_conn_new(s->loop, &options, &events, fault, &s->db);
 }
 
+static void make_errors(struct service *s)
+{
+    struct config_section sections[2];
+    size_t n = service_options_sections(s->spec, &s->options, s->config, sections);
+
+    if (s->options.sentry_dsn &&
+        error_report_new(s->loop, s->http, s->options.sentry_dsn, sections, n, &s->errors) != 0)
+        log_warn(F_NONE, "errors will not reach Sentry: out of memory");
+}
+
 static int begin(struct service *s)
 {
     static const int signums[2] = {SIGTERM, SIGINT};
@@ -316,6 +328,8 @@ static int begin(struct service *s)
     if (!s->metrics || !make_timers(s) ||
         http_client_new(s->loop, "Tocsin/" TOCSIN_VERSION, &s->http))
         exit_code = SERVICE_EXIT_FAULT;
+    else
+        make_errors(s);
     for (int i = 0; i < 2; i++) {
         (void)uv_signal_init(s->loop, &s->signals[i]);
         s->signals[i].data = s;
@@ -339,6 +353,7 @@ static int begin(struct service *s)
 /* Everything is answered or cancelled first; the handles' close callbacks then free them. */
 static void end(struct service *s)
 {
+    s->phase = SERVICE_PHASE_OVER;
     if (s->jobs)
         job_driver_cancel(s->jobs);
     if (s->jobs && job_driver_running(s->jobs))
@@ -348,8 +363,10 @@ static void end(struct service *s)
     db_conn_free(s->db);
     job_run_worker_free(s->runs);
     job_driver_free(s->jobs);
-    http_client_free(s->http);
     free_timers(s);
+    error_report_flush(s->errors, ERRORS_LAST_MS);
+    error_report_free(s->errors);
+    http_client_free(s->http);
     for (int i = 0; i < 2; i++)
         uv_close((uv_handle_t *)&s->signals[i], NULL);
     while (uv_run(s->loop, UV_RUN_DEFAULT) != 0)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "service/sentry_envelope.h"
 
 #define MINUTE_MS     60000LL
 #define OFFSET(field) offsetof(struct service_options, field)
@@ -62,6 +63,11 @@ static const struct config_key keys[] = {
         .offset = OFFSET(seal_keys),
         .secret = true,
         .help = "Keys for sealed secrets, \"id:base64,id:base64\"; the first seals, all open."},
+    {.key = "SENTRY_DSN",
+        .type = CONFIG_STRING,
+        .offset = OFFSET(sentry_dsn),
+        .secret = true,
+        .help = "Where errors go, https://KEY@host/PROJECT; empty: nowhere but the log."},
     {.key = "LOG_LEVEL",
         .type = CONFIG_CHOICE,
         .offset = OFFSET(log_level),
@@ -101,12 +107,13 @@ static const struct config_key keys[] = {
         .help = "Rungs to anybody but the owner are sent."},
 };
 
-static void sections_of(const struct service_spec *spec, struct service_options *options, void *own,
-    struct config_section ret[2])
+size_t service_options_sections(const struct service_spec *spec, struct service_options *options,
+    void *own, struct config_section ret[2])
 {
     ret[0] =
         (struct config_section){"Every executable", keys, sizeof(keys) / sizeof(*keys), options};
     ret[1] = (struct config_section){spec->name, spec->keys, spec->n_keys, own};
+    return spec->n_keys ? 2 : 1;
 }
 
 int service_command_line_parse(
@@ -146,16 +153,20 @@ int service_options_load(const struct service_spec *spec, const char *config_pat
     struct config_file *file = NULL;
     int err = 0;
 
-    sections_of(spec, options, own, sections);
+    size_t n = service_options_sections(spec, options, own, sections);
     if (config_path)
         err = config_file_read(config_path, faults, &file);
     if (err == ERR_NOMEM)
         return err;
-    int loaded = config_load(sections, spec->n_keys ? 2 : 1, file, service_known_keys, faults);
+    int loaded = config_load(sections, n, file, service_known_keys, faults);
     config_file_free(file);
     if (loaded == ERR_NOMEM)
         return loaded;
     int keyed = secret_ring_parse(options->seal_keys, faults, ret_ring);
+    if (!loaded && options->sentry_dsn && sentry_dsn_parse(options->sentry_dsn, NULL, NULL) != 0) {
+        buf_add_str(faults, "SENTRY_DSN: https://KEY@host/PROJECT\n");
+        err = ERR_INVALID;
+    }
     if (!err && !loaded && spec->check) {
         size_t before = faults->len;
         spec->check(own, faults);
@@ -169,8 +180,7 @@ void service_options_release(
 {
     struct config_section sections[2];
 
-    sections_of(spec, options, own, sections);
-    config_release(sections, spec->n_keys ? 2 : 1);
+    config_release(sections, service_options_sections(spec, options, own, sections));
 }
 
 unsigned service_options_flags(const struct service_options *options)
@@ -196,9 +206,8 @@ void service_options_print(const struct service_spec *spec, enum service_mode mo
     struct service_options *options, void *own)
 {
     struct config_section sections[2];
-    size_t n = spec->n_keys ? 2 : 1;
+    size_t n = service_options_sections(spec, options, own, sections);
 
-    sections_of(spec, options, own, sections);
     switch (mode) {
     case SERVICE_MODE_VERSION:
         (void)printf("%s %s\n", spec->name, TOCSIN_VERSION);

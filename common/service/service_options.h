@@ -18,6 +18,7 @@ struct service_options {
     int64_t patience_ms, connect_timeout_ms, statement_timeout_ms, drain_ms;
     int log_level, log_format;
     char *seal_keys;
+    char *sentry_dsn;
     bool flag[5]; /* in the order of enum service_flag */
 };
 
@@ -48,6 +49,10 @@ MUST_CHECK int service_options_load(const struct service_spec *spec, const char 
     struct service_options *options, void *own, struct secret_ring **ret_ring, struct buf *faults);
 void service_options_release(
     const struct service_spec *spec, struct service_options *options, void *own);
+
+/* The tables and what they fill: the number of sections, at most two. */
+size_t service_options_sections(const struct service_spec *spec, struct service_options *options,
+    void *own, struct config_section ret[2]);
 
 /* The flags as bits. */
 unsigned service_options_flags(const struct service_options *options);

@@ -8,6 +8,7 @@
 #include <jansson.h>
 
 #include "io/loop.h"
+#include "service/error_report.h"
 #include "service/service_options.h"
 
 enum service_phase {
@@ -32,6 +33,7 @@ struct service {
     struct db_conn *db;
     struct http_client *http;
     struct job_driver *jobs;
+    struct error_report *errors; /* NULL: without SENTRY_DSN */
     struct job_run_worker *runs; /* NULL: no queue */
 
     int64_t daemon_id;  /* 0 until it is registered */
