@@ -126,19 +126,22 @@ test-programs: $(BINARIES) $(TESTS) $(TEST_TOOLS)
 
 # --- set-up and the two commands -------------------------------------------------------------
 
+# Every core, unless the caller said how many jobs.
+QUIET_MAKE = $(MAKE) --no-print-directory -s $(if $(findstring --jobserver,$(MAKEFLAGS)),,-j$$(nproc))
+
 deps:
 	@deploy/dev/deps
 
 run: deps
-	@$(MAKE) --no-print-directory -s all MODE=$(MODE)
+	@$(QUIET_MAKE) all MODE=$(MODE)
 	@STATE='$(STATE)' BUILD='$(BUILD)' CALENDAR='$(CALENDAR)' deploy/dev/run
 
 test: deps
-	@$(MAKE) --no-print-directory lint
-	@$(MAKE) --no-print-directory -s all WERROR=1
-	@$(MAKE) --no-print-directory -s all CC=clang WERROR=1
-	@$(MAKE) --no-print-directory -s test-programs MODE=debug SANITIZER=address,undefined WERROR=1
-	@STATE='$(STATE)' BUILD=build/debug-address-undefined tests/run
+	@$(QUIET_MAKE) lint
+	@$(QUIET_MAKE) all WERROR=1
+	@$(QUIET_MAKE) all CC=clang WERROR=1
+	@$(QUIET_MAKE) test-programs MODE=debug SANITIZER=address,undefined WERROR=1
+	@STATE='$(STATE)' FUZZ_SECONDS='$(FUZZ_SECONDS)' BUILD=build/debug-address-undefined tests/run
 
 # One suite or one program: make check SUITE=unit, make check SUITE=unit/test_buf
 check: test-programs
