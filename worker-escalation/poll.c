@@ -33,7 +33,7 @@ static enum step ask(struct poll *p)
     int err;
 
     if (circuit_allow(p->circuit, clock_ms()) != CIRCUIT_PASS)
-        return STEP_DONE; /* asked again in a minute */
+        return STEP_DONE; /* claim_polls has put it off */
     channel_request_init(&r);
     r.http.total_timeout_ms = p->config->send_timeout_ms;
     err = p->channel->build_poll(p->config, p->provider_id, &r);

@@ -808,7 +808,7 @@ BEGIN
         SELECT 'not_followed', n.incident_id, n.id, format('%s failed and nothing took over', n.kind)
         FROM notification AS n JOIN incident AS i ON i.id = n.incident_id
         WHERE n.state = 'failed' AND i.status = 'open' AND i.revision = n.revision
-            AND n.useless_after > now() AND n.next_attempt_at < now() - late
+            AND i.starts_at > now() - interval '1 day' AND n.useless_after > now() AND n.next_attempt_at < now() - late
             AND notification_next_contact(n.incident_id, n.rung_id, n.round, n.user_id, n.mode, n.revision) IS NOT NULL
         ON CONFLICT DO NOTHING
         RETURNING *
