@@ -50,7 +50,8 @@ static enum step run_look(struct job *job, const struct event *ev)
     if (ev->kind == EVENT_ENTER)
         return look(a);
     if (ev->kind != EVENT_DB)
-        return job_fail(job, ERR_CANCELLED, "the audit was ended");
+        return ev->kind == EVENT_TIMEOUT ? job_fail(job, ERR_TIMEOUT, "no answer from the database")
+                                         : job_fail(job, ERR_CANCELLED, "the process stops");
     if (ev->db->err)
         return job_fail_db(job, &SQL_audit_reach, ev->db);
     tell(ev->db);
@@ -68,7 +69,7 @@ static enum step run_call(struct job *job, const struct event *ev)
                                  .url = config->dead_man_url,
                                  .allow_private = true}); /* the operator's own address */
     if (ev->kind != EVENT_HTTP)
-        return job_fail(job, ERR_CANCELLED, "the audit was ended");
+        return job_fail(job, ERR_CANCELLED, "the process stops");
     if (ev->http->err || ev->http->status < 200 || ev->http->status > 299)
         return job_fail_http(job, ev->http, "DEAD_MAN_URL");
     return STEP_DONE;
@@ -80,7 +81,10 @@ static void over(struct job *job)
     struct buf result = BUF_INIT(64);
 
     buf_addf(&result, "{\"found\":%d}", a->found);
-    job_run_finish(a->run, &job->failure, buf_err(&result) ? NULL : buf_str(&result));
+    if (job->failure.code == ERR_CANCELLED)
+        job_run_release(a->run);
+    else
+        job_run_finish(a->run, &job->failure, buf_err(&result) ? NULL : buf_str(&result));
     buf_release(&result);
     free(a);
 }

@@ -33,7 +33,6 @@ static void start_run(struct job_run_worker *w, struct run *run)
     failure_set(
         &f, ERR_NOT_FOUND, "no worker of queue \"%s\" handles \"%s\"", w->queue, run->pub.handler);
     f.final = true;
-    log_failure(LOG_LEVEL_ERROR, &f, F(F_INT("job_run_id", run->pub.id)), "run failed");
     job_run_finish(&run->pub, &f, NULL);
 }
 

@@ -118,10 +118,15 @@ void job_run_finish(struct job_run *run, const struct failure *failure, const ch
         loop_defer_start(w->turn);
         return;
     }
-    if (failure)
+    if (failure) {
         w->counts.failed++;
-    else
+        log_failure(failure->final ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN, failure,
+            F(F_INT("job_run_id", run->id), F_STR("schedule", run->schedule_key),
+                F_INT("attempt", run->attempt)),
+            "run of %s failed", run->handler);
+    } else {
         w->counts.succeeded++;
+    }
     if (failure || result || w->waiting.n == 2 * JOB_RUN_BATCH_MAX) {
         job_run_finish_apart(w, run, failure, result);
     } else {
