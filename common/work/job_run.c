@@ -12,6 +12,10 @@
  * before: look again soon, then three times later each time, until 160 ms have passed. */
 #define LOOK_FIRST_MS 4
 #define LOOK_LAST_MS  108
+/* Claims look back to the last one that took all, and so much further, for transactions that took
+ * their time to commit; and every so often at everything. */
+#define LOOK_BACK_MS   250
+#define LOOK_AT_ALL_MS 1000
 /* While a retry is near. */
 #define RETRY_LOOK_MS 250
 /* How often running handlers are held against their time-outs. */
@@ -120,6 +124,27 @@ static void start_batch(struct job_run_worker *w, struct db_result *r)
         loop_timer_start(w->timeouts, TIMEOUT_CHECK_MS);
 }
 
+/* What this claim tells the next about how far it has to look back. */
+static void note_claim(struct job_run_worker *w, bool took_all)
+{
+    if (took_all)
+        w->took_all_ms = w->claim_sent_ms;
+    else if (w->looks_at_all)
+        w->took_all_ms = -1;
+    if (w->looks_at_all)
+        w->looked_at_all_ms = w->claim_sent_ms;
+    else if (took_all)
+        job_run_look_in(w, LOOK_AT_ALL_MS); /* whatever this one could not see */
+}
+
+/* How far to look back, -1: at everything. */
+static int64_t look_back_ms(const struct job_run_worker *w, int64_t now_ms)
+{
+    if (w->took_all_ms < 0 || now_ms - w->looked_at_all_ms >= LOOK_AT_ALL_MS)
+        return -1;
+    return now_ms - w->took_all_ms + LOOK_BACK_MS;
+}
+
 static void on_claim(void *arg, struct db_result *r)
 {
     struct job_run_worker *w = arg;
@@ -131,11 +156,13 @@ static void on_claim(void *arg, struct db_result *r)
             log_error(F(F_STR("queue", w->queue), F_STR("sqlstate", r->sqlstate)),
                 "claim failed: %s", r->message);
         w->wanted = true;
+        w->took_all_ms = -1;
         job_run_look_in(w, APOLOGY_MS);
         return;
     }
     w->counts.claimed += (int64_t)n;
     w->wanted = n == w->batch;
+    note_claim(w, n < w->batch);
     if (w->wanted && w->batch < JOB_RUN_BATCH_MAX)
         w->batch = w->batch * 4 < JOB_RUN_BATCH_MAX ? w->batch * 4 : JOB_RUN_BATCH_MAX;
     else if (n < w->batch / 4)
@@ -156,11 +183,18 @@ static void on_claim(void *arg, struct db_result *r)
 static bool send_claim(struct job_run_worker *w, size_t limit)
 {
     struct db_args args;
+    int64_t now_ms = clock_ms(), back_ms = look_back_ms(w, now_ms);
 
     db_args_init(&args);
     db_arg_str(&args, w->queue);
     db_arg_int(&args, (int64_t)limit);
     db_arg_int(&args, w->daemon_id);
+    if (back_ms < 0)
+        db_arg_null(&args);
+    else
+        db_arg_int(&args, back_ms);
+    w->claim_sent_ms = now_ms;
+    w->looks_at_all = back_ms < 0;
     int err = db_conn_send(w->db, &SQL_claim_runs, &args, 0, on_claim, w);
     db_args_release(&args);
     w->batch = limit;
@@ -231,6 +265,7 @@ int job_run_worker_new(uv_loop_t *loop, struct db_conn *db, int64_t daemon_id,
     w->options = *options;
     w->queue = strdup(options->queue);
     w->batch = BATCH_FIRST;
+    w->took_all_ms = -1;
     w->turn = loop_defer_new(loop, turn, w);
     w->look_again = loop_timer_new(loop, on_look_again, w);
     w->timeouts = loop_timer_new(loop, on_timeouts, w);

@@ -41,6 +41,10 @@ struct job_run_worker {
     struct loop_timer *look_again;
     struct loop_timer *timeouts;
     size_t batch;             /* the size of the next claim */
+    int64_t claim_sent_ms;    /* monotonic, of the claim under way or the last */
+    int64_t looked_at_all_ms; /* when a claim last looked at everything */
+    int64_t took_all_ms;      /* when a claim took all that was due; -1: none has */
+    bool looks_at_all;        /* the claim under way */
     size_t statements;        /* unanswered, beside claim and finish */
     int64_t look_at_ms;       /* when look_again fires, monotonic */
     int64_t look_ms;          /* the wait before it, while work was found lately */

@@ -87,7 +87,8 @@ static void part(PGconn *const *db, const char *name, int64_t a_second, int64_t 
     buf_addf(&path, "%s/noop-worker", bench_option_text("BUILD", "build/release"));
     const char *const argv[] = {buf_str(&path), NULL}, *const env[] = {buf_str(&env_trace), NULL};
     (void)unlink(buf_str(&trace));
-    bench_exec(db[0], "TRUNCATE job_run, job_run_done; VACUUM job_run");
+    bench_exec(db[0], "TRUNCATE job_run, job_run_done");
+    bench_exec(db[0], "VACUUM job_run");
     pid_t pid = bench_spawn(argv, env);
     bench_await(db[0],
         "SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'noop-worker'"

@@ -2,6 +2,8 @@
 -- attempt. Rows that another claim holds are passed over, not waited for. One priority after the
 -- other, so that runs of the future are never read. A locked row stays where it is: its ctid leads
 -- to it without an index, and one that moved just before the lock is left to the next claim.
+-- Looks back $4 ms, NULL: at everything. While a snapshot is held, what was finished since stands
+-- dead at the head of the index; a claim just after another need not read it again.
 UPDATE job_run
 SET locked_at = now(), locked_by = $3, fence = (SELECT nextval('fence_seq')), attempt = attempt + 1
 WHERE ctid = ANY (ARRAY(
@@ -11,6 +13,7 @@ WHERE ctid = ANY (ARRAY(
         SELECT r.ctid
         FROM job_run r
         WHERE r.queue = $1 AND r.priority = p.priority AND r.run_at <= now()
+            AND r.run_at >= coalesce(now() - interval '1 millisecond' * $4::bigint, '-infinity')
             AND r.locked_at IS NULL AND r.waits_for = 0
         ORDER BY r.run_at
         LIMIT $2
