@@ -13,7 +13,9 @@
 #include <cmocka.h>
 
 #include "tests/fake/fake_smtp.h"
+#include "tests/support/certificate.h"
 #include "tests/support/reach_world.h"
+#include "tests/support/tls_smtp.h"
 
 #define SOON_MS REACH_SOON_MS
 #define POST    "/api/chat.postMessage"
@@ -323,6 +325,33 @@ static void test_no_mail_in_the_clear(void **state)
     free(said);
 }
 
+static void test_a_mail_by_starttls(void **state)
+{
+    struct channels_world *w = *state;
+    struct reach_world *r = w->reach;
+    struct certificate certificate;
+    struct harness_proc *p;
+    struct tls_smtp *server;
+    char url[64], ca[128], *text;
+
+    if (!certificate_make(&certificate))
+        skip();
+    server = tls_smtp_start(&certificate);
+    assert_true(snprintf(url, sizeof url, "SMTP_URL=smtp://127.0.0.1:%d", tls_smtp_port(server)) <
+                (int)sizeof url);
+    assert_true(snprintf(ca, sizeof ca, "SMTP_CA_FILE=%s", certificate.path) < (int)sizeof ca);
+    add_owner(r, "email", "owner@example.org");
+    reach_world_alerts(r, 1);
+    p = reach_world_worker(r, (const char *const[]){url, ca, "SMTP_FROM=alerts@example.org", NULL});
+    await_accepted(w, 1);
+    assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
+    text = tls_smtp_stop(server);
+    assert_non_null(strstr(text, "To: owner@example.org"));
+    assert_non_null(strstr(text, "Meeting 1."));
+    free(text);
+    certificate_remove(&certificate);
+}
+
 /* --- contacts ------------------------------------------------------------------------------- */
 
 static void test_a_code_reaches_what_is_not_verified(void **state)
@@ -334,7 +363,9 @@ static void test_a_code_reaches_what_is_not_verified(void **state)
     const char *at;
 
     add_owner(r, "slack", "C0001");
-    harness_exec(r->h, "UPDATE contact_method SET verified_at = NULL WHERE id = 1");
+    harness_exec(r->h, "UPDATE contact_method SET verified_at = NULL WHERE id = 1;"
+                       "UPDATE users SET quiet_from = (now() - interval '1 hour')::time,"
+                       " quiet_until = (now() + interval '1 hour')::time");
     p = start_worker(w, NULL);
     harness_exec(r->h, "SELECT contact_method_verify_begin(1)");
     await_accepted(w, 1);
@@ -363,6 +394,7 @@ int main(void)
         TEST(test_a_repeat_has_the_same_id),
         TEST(test_refusals_of_a_mail),
         TEST(test_no_mail_in_the_clear),
+        TEST(test_a_mail_by_starttls),
         TEST(test_a_code_reaches_what_is_not_verified),
     };
 

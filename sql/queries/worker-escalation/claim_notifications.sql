@@ -37,7 +37,8 @@ WITH due AS MATERIALIZED (
     JOIN users AS u ON u.id = n.user_id
     LEFT JOIN incident AS i ON i.id = n.incident_id
     LEFT JOIN contact_method AS c ON c.id = n.contact_method_id
-    CROSS JOIN LATERAL (SELECT notification_passes(n.incident_id, n.rung_id, n.mode, n.gate) AS passes) AS p
+    CROSS JOIN LATERAL (SELECT n.kind = 'contact_verification'
+        OR notification_passes(n.incident_id, n.rung_id, n.mode, n.gate) AS passes) AS p
     CROSS JOIN LATERAL (
         SELECT CASE WHEN u.quiet_from IS NOT NULL AND NOT p.passes
                 THEN quiet_until(u.quiet_from, u.quiet_until, u.time_zone) END AS quiet,
