@@ -32,13 +32,14 @@ struct reach_config {
     char *dead_man_url;
     char *webhook_secret;
     bool bundle_messages;
+    bool health_watch;
     bool webhook_allow_private;
     bool http_job_allow_private;
     int64_t max_in_flight;
     int64_t send_timeout_ms;
 };
 
-#define REACH_CONFIG_N_KEYS 25
+#define REACH_CONFIG_N_KEYS 26
 extern const struct config_key reach_config_keys[REACH_CONFIG_N_KEYS];
 
 /* What single keys cannot say: names that must be set together. One line a fault. */

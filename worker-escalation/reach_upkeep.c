@@ -101,6 +101,35 @@ static void on_resumed(void *arg, struct db_result *res)
     loop_defer_start(r->turn);
 }
 
+static void on_watched(void *arg, struct db_result *res)
+{
+    struct reach *r = arg;
+    struct failure f;
+
+    if (res->err == ERR_DB) {
+        db_failure(res, &SQL_watch_health, &f);
+        log_failure(LOG_LEVEL_ERROR, &f, F_NONE, "the health of the system cannot be read");
+    }
+    for (int row = 0; !res->err && row < db_rows(res); row++)
+        log_warn(F(F_INT("incident_id", db_int(res, row, "incident_id")),
+                     F_STR("check", db_text(res, row, "check"))),
+            "health: %s", db_text(res, row, "what"));
+    if (!res->err && db_rows(res) > 0)
+        r->claim_wanted = true;
+    loop_defer_start(r->turn);
+}
+
+/* Ladders that go on, and the system's own alert. */
+static void look_after(struct reach *r)
+{
+    struct db_conn *db = service_db(r->service);
+
+    if (db_conn_send(db, &SQL_resume_incidents, NULL, 0, on_resumed, r) != 0 ||
+        (r->config->health_watch &&
+            db_conn_send(db, &SQL_watch_health, NULL, 0, on_watched, r) != 0))
+        log_error(F_NONE, "no memory to look after ladders");
+}
+
 void reach_rescue(struct reach *r)
 {
     struct db_args args;
@@ -112,9 +141,8 @@ void reach_rescue(struct reach *r)
     r->rescuing = db_conn_send(service_db(r->service), &SQL_rescue_notifications, &args, 0,
                       on_rescued, r) == 0;
     db_args_release(&args);
-    if (r->rescuing &&
-        db_conn_send(service_db(r->service), &SQL_resume_incidents, NULL, 0, on_resumed, r) != 0)
-        log_error(F_NONE, "no memory to let ladders go on");
+    if (r->rescuing)
+        look_after(r);
 }
 
 /* --- what became of it -------------------------------------------------------------------- */

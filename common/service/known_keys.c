@@ -56,6 +56,7 @@ const char *const service_known_keys[] = {
     "DEAD_MAN_URL",
     "WEBHOOK_SECRET",
     "BUNDLE_MESSAGES",
+    "HEALTH_WATCH",
     "WEBHOOK_ALLOW_PRIVATE",
     "HTTP_JOB_ALLOW_PRIVATE",
     "MAX_IN_FLIGHT",

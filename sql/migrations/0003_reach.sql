@@ -135,6 +135,16 @@ FROM ladder AS l, (VALUES
 ) AS r (position, after, mode, gate, target, useful_for)
 WHERE l.key = 'default' AND l.org_id = 1;
 
+-- Whom the system tells of itself: its others_group_id, or everybody of the organisation.
+INSERT INTO ladder (org_id, key) VALUES (1, 'health');
+INSERT INTO ladder_rung (ladder_id, position, after, mode, gate, target, useful_for, repeats, repeat_every)
+SELECT l.id, r.position, r.after, r.mode, 'alerts', 'others', interval '30 minutes', r.repeats, r.repeat_every
+FROM ladder AS l, (VALUES
+    (1, interval '0', 'message', 0, NULL),
+    (2, interval '10 minutes', 'call', 3, interval '20 minutes')
+) AS r (position, after, mode, repeats, repeat_every)
+WHERE l.key = 'health' AND l.org_id = 1;
+
 CREATE TABLE incident (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     org_id bigint NOT NULL DEFAULT 1 REFERENCES org,
@@ -144,6 +154,7 @@ CREATE TABLE incident (
     starts_at timestamptz NOT NULL,
     title text NOT NULL,
     ladder_id bigint NOT NULL REFERENCES ladder,
+    health_check text, -- the row of `health` that an incident of this kind stands for
     revision int NOT NULL DEFAULT 1,
     status text NOT NULL DEFAULT 'open' CHECK (status IN ('open', 'acknowledged', 'cancelled', 'closed')),
     acknowledged_at timestamptz,
@@ -158,8 +169,10 @@ CREATE TABLE incident (
     CHECK ((status = 'acknowledged') <= (acknowledged_at IS NOT NULL)),
     CHECK ((climbed_at IS NULL) = (climbed_position IS NULL)),
     CHECK ((resumed_at IS NULL) = (resumed_position IS NULL)),
-    CHECK (ack_expires_at IS NULL OR status = 'acknowledged')
+    CHECK (ack_expires_at IS NULL OR status = 'acknowledged'),
+    CHECK (health_check IS NULL OR kind = 'health')
 );
+CREATE UNIQUE INDEX incident_health ON incident (health_check) WHERE status IN ('open', 'acknowledged');
 CREATE INDEX incident_ack_expiry ON incident (ack_expires_at) WHERE ack_expires_at IS NOT NULL;
 CREATE INDEX incident_open ON incident (starts_at) WHERE status = 'open';
 
@@ -380,7 +393,15 @@ LANGUAGE sql STABLE AS $$
                 WHERE f.ladder_id = l.id AND f.position = i.resumed_position) END AS due_at) AS d
     CROSS JOIN LATERAL rung_people(i.org_id, i.user_id, r.target, r.target_id, l.others_group_id,
         greatest(d.due_at, now())) AS p
-    JOIN LATERAL contact_order(p.user_id, r.mode) AS c ON c.ordinal = 1
+    -- What is wrong with the system is told through a provider that works, where there is one.
+    CROSS JOIN LATERAL (
+        SELECT o.contact_method_id, o.channel, o.mode
+        FROM contact_order(p.user_id, r.mode) AS o
+        ORDER BY i.kind = 'health' AND EXISTS (
+            SELECT FROM circuit AS k
+            WHERE k.state <> 'closed' AND split_part(k.name, '_', 1) = split_part(o.channel, '_', 1)),
+            o.ordinal
+        LIMIT 1) AS c
     WHERE i.id = ANY(incident_ids) AND i.status = 'open' AND d.due_at + r.useful_for > now()
 $$;
 
@@ -767,6 +788,12 @@ BEGIN
 END
 $$;
 
+-- Checks of `health` that fail, since when. One that fails for a minute becomes an incident.
+CREATE TABLE health_failing (
+    check_name text PRIMARY KEY,
+    since timestamptz NOT NULL DEFAULT now()
+);
+
 -- What the auditor found: a rung that should have gone out and did not, an incident without its
 -- notifications, a failure that nobody took over. Each is recorded and repaired once.
 CREATE TABLE audit_finding (
@@ -842,6 +869,7 @@ GRANT SELECT (id, org_id, user_id, channel, modes, position, verified_at, disabl
 GRANT SELECT, INSERT, UPDATE ON incident, notification TO tocsin_worker_calendar, tocsin_worker_escalation;
 GRANT SELECT, INSERT ON notification_transition TO tocsin_worker_calendar, tocsin_worker_escalation;
 GRANT SELECT, INSERT, UPDATE ON attempt TO tocsin_worker_escalation;
+GRANT SELECT, INSERT, DELETE ON health_failing TO tocsin_worker_escalation;
 GRANT SELECT, INSERT ON audit_finding TO tocsin_worker_escalation;
 GRANT SELECT, INSERT, UPDATE ON circuit TO tocsin_worker_calendar, tocsin_worker_escalation;
 GRANT INSERT ON webhook_delivery_log TO tocsin_worker_escalation;

@@ -172,3 +172,47 @@ LANGUAGE sql STABLE AS $$
         FROM incident AS i WHERE i.id = why_incident.incident_id AND i.resumed_at IS NOT NULL) AS s
     ORDER BY s.at, s.rank
 $$;
+
+-- The system's own alert: a check of `health` that fails for a minute becomes an incident with the
+-- ladder 'health', and one that is well again closes it. Returns what it did, in words. One session
+-- at a time: the others find nothing to do.
+DROP FUNCTION IF EXISTS health_watch();
+CREATE FUNCTION health_watch()
+RETURNS TABLE (incident_id bigint, "check" text, what text)
+LANGUAGE plpgsql AS $$
+DECLARE
+    opened bigint[];
+    closed bigint[];
+    failing text[];
+BEGIN
+    IF NOT pg_try_advisory_xact_lock(hashtext('tocsin health_watch')) THEN
+        RETURN;
+    END IF;
+    SELECT coalesce(array_agg(h."check"), '{}') INTO failing FROM health AS h WHERE NOT h.ok;
+    DELETE FROM health_failing AS f WHERE f.check_name <> ALL(failing);
+    INSERT INTO health_failing (check_name) SELECT unnest(failing) ON CONFLICT DO NOTHING;
+    WITH well AS (
+        UPDATE incident AS i
+        SET status = 'closed', ack_expires_at = NULL
+        WHERE i.kind = 'health' AND i.status IN ('open', 'acknowledged') AND i.health_check <> ALL(failing)
+        RETURNING i.id
+    )
+    SELECT array_agg(w.id) INTO closed FROM well AS w;
+    PERFORM incident_cancel_pending(closed, 'it is well again');
+    WITH made AS (
+        INSERT INTO incident (org_id, kind, starts_at, title, ladder_id, health_check)
+        SELECT l.org_id, 'health', now(), format('Tocsin, %s: %s', h."check", h.detail), l.id, h."check"
+        FROM health AS h
+        JOIN health_failing AS f ON f.check_name = h."check"
+        JOIN ladder AS l ON l.key = 'health' AND l.org_id = 1
+        WHERE NOT h.ok AND f.since <= now() - interval '50 seconds'
+        ON CONFLICT DO NOTHING
+        RETURNING id
+    )
+    SELECT array_agg(m.id) INTO opened FROM made AS m;
+    PERFORM incident_plan(opened);
+    RETURN QUERY SELECT i.id, i.health_check,
+            CASE WHEN i.id = ANY(opened) THEN i.title ELSE 'well again' END
+        FROM incident AS i WHERE i.id = ANY(opened || closed);
+END
+$$;

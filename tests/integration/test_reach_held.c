@@ -147,9 +147,9 @@ static void test_a_bundle_that_fails_fails_over_whole(void **state)
     p = reach_world_worker(w, bundling);
     harness_await(w->h, SOON_MS,
         "SELECT count(*) = 3 FROM notification"
-        " WHERE channel = 'console' AND state = 'accepted'");
+        " WHERE channel = 'console' AND incident_id IS NOT NULL AND state = 'accepted'");
     assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
-    assert_int_equal(harness_proc_count_log(p, "MESSAGE  owner"), 3);
+    assert_int_equal(harness_proc_count_log(p, "MESSAGE  owner    \"Meeting"), 3);
 }
 
 static void test_stop_and_start(void **state)

@@ -170,6 +170,58 @@ static void test_the_auditor_follows_up_a_failure(void **state)
         "console|failed\nwebhook|scheduled");
 }
 
+/* --- the system's own alert ------------------------------------------------------------------- */
+
+static const char *const WATCH =
+    "SELECT \"check\", what = 'well again' FROM health_watch() ORDER BY 1";
+
+static void test_a_failing_check_becomes_an_incident_and_closes_again(void **state)
+{
+    struct harness *h = *state;
+
+    add_rotation(h, "UTC", "2026-01-05", "09:00", 7);
+    harness_exec(h, "INSERT INTO contact_method (user_id, channel, address, position, verified_at)"
+                    " SELECT id, 'twilio_sms', '+1555100' || id, 0, now() FROM users");
+    harness_exec(h, "SELECT health_watch()"); /* what a bare database lacks */
+    harness_exec(h, "INSERT INTO circuit (name, state, opened_at, open_until)"
+                    " VALUES ('twilio_voice', 'open', now(), now() + interval '1 hour')");
+    assert_string_equal(harness_rows(h, WATCH), "");
+    harness_clock_advance(h, "1 minute");
+    assert_true(harness_bool(h, "SELECT bool_or(what LIKE 'Tocsin, circuit_open: not closed:"
+                                " twilio_voice%') FROM health_watch()"));
+    assert_string_equal(harness_rows(h, WATCH), "");
+    assert_string_equal(
+        harness_rows(h, "SELECT DISTINCT n.channel, n.mode FROM notification n JOIN incident i"
+                        " ON i.id = n.incident_id WHERE i.health_check = 'circuit_open'"
+                        " AND n.due_at <= now()"),
+        "console|message"); /* not through the provider that fails */
+    harness_exec(h, "DELETE FROM circuit");
+    assert_string_equal(harness_rows(h, WATCH), "circuit_open|t");
+    assert_string_equal(harness_rows(h, "SELECT DISTINCT n.state, n.reason FROM notification n JOIN"
+                                        " incident i ON i.id = n.incident_id"
+                                        " WHERE i.health_check = 'circuit_open'"),
+        "cancelled|it is well again");
+}
+
+static void test_an_acknowledged_check_is_quiet_until_it_is_well(void **state)
+{
+    struct harness *h = *state;
+
+    add_rotation(h, "UTC", "2026-01-05", "09:00", 7);
+    harness_exec(h, "SELECT health_watch()");
+    harness_exec(h, "INSERT INTO circuit (name, state, opened_at, open_until)"
+                    " VALUES ('twilio_voice', 'open', now(), now() + interval '1 hour');"
+                    "SELECT health_watch()");
+    harness_clock_advance(h, "1 minute");
+    harness_exec(h, "SELECT health_watch();"
+                    "SELECT incident_acknowledge(id, 'owner') FROM incident"
+                    " WHERE health_check = 'circuit_open'");
+    harness_clock_advance(h, "10 minutes");
+    harness_exec(h, "SELECT health_watch()");
+    assert_int_equal(
+        harness_int(h, "SELECT count(*) FROM incident WHERE health_check = 'circuit_open'"), 1);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, harness_setup, harness_teardown)
@@ -181,6 +233,8 @@ int main(void)
         TEST(test_an_acknowledgement_expires_and_the_ladder_goes_on),
         TEST(test_the_auditor_finds_each_fault_once),
         TEST(test_the_auditor_follows_up_a_failure),
+        TEST(test_a_failing_check_becomes_an_incident_and_closes_again),
+        TEST(test_an_acknowledged_check_is_quiet_until_it_is_well),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

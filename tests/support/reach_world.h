@@ -37,8 +37,8 @@ void reach_world_meeting(struct reach_world *w, const char *starts_in);
 /* An incident for each of `n` meetings of the owner, the alert of each due now, nothing else. */
 void reach_world_alerts(struct reach_world *w, int n);
 
-/* A worker with every flag on that bundles nothing. `more` (may be NULL) are further NAME=value,
- * NULL-terminated. */
+/* A worker with every flag on that bundles nothing and looks after no health. `more` (may be NULL)
+ * are further NAME=value, NULL-terminated. */
 struct harness_proc *reach_world_worker(struct reach_world *w, const char *const *more);
 /* Moves the clock on and tells the workers. */
 void reach_world_advance(struct reach_world *w, const char *interval);
