@@ -13,6 +13,7 @@
 struct schedules {
     size_t n, cap;
     int64_t *id, *fence, *revision, *accounted, *next_slot, *next_run;
+    bool *fires;    /* some slot of it */
     char **claimed; /* next_run_at as it was; NULL: there was none */
     char **fault;   /* NULL: none */
 };
@@ -55,7 +56,8 @@ static int schedules_reserve(struct schedules *s)
         !grow(&s->accounted, cap, sizeof(*s->accounted)) ||
         !grow(&s->next_slot, cap, sizeof(*s->next_slot)) ||
         !grow(&s->next_run, cap, sizeof(*s->next_run)) ||
-        !grow(&s->claimed, cap, sizeof(*s->claimed)) || !grow(&s->fault, cap, sizeof(*s->fault)))
+        !grow(&s->fires, cap, sizeof(*s->fires)) || !grow(&s->claimed, cap, sizeof(*s->claimed)) ||
+        !grow(&s->fault, cap, sizeof(*s->fault)))
         return ERR_NOMEM;
     s->cap = cap;
     return 0;
@@ -107,7 +109,8 @@ void fire_batch_free(struct fire_batch *b)
     struct schedules *s = &b->schedules;
     struct entries *e = &b->entries;
     void *columns[] = {s->id, s->fence, s->revision, s->accounted, s->next_slot, s->next_run,
-        (void *)s->claimed, (void *)s->fault, e->id, e->first, e->last, e->count, e->fires};
+        s->fires, (void *)s->claimed, (void *)s->fault, e->id, e->first, e->last, e->count,
+        e->fires};
     for (size_t i = 0; i < sizeof(columns) / sizeof(*columns); i++)
         free(columns[i]);
     free(b);
@@ -180,6 +183,7 @@ int fire_batch_add(struct fire_batch *b, const struct db_result *claimed, int ro
     s->accounted[s->n] = plan.accounted;
     s->next_slot[s->n] = plan.ends ? 0 : plan.next.at;
     s->next_run[s->n] = plan.ends ? 0 : schedule_plan_run_ms(&plan.next);
+    s->fires[s->n] = plan.n_entries > 0 && plan.entries[plan.n_entries - 1].fires;
     s->claimed[s->n] = had_next ? strdup(db_text(claimed, row, "claimed")) : NULL;
     s->fault[s->n] = rule ? NULL : strdup(buf_str(&faults));
     s->n++;
@@ -222,6 +226,7 @@ void fire_batch_args(
     db_arg_ints(ret_args, s->accounted, s->n);
     db_arg_ints(ret_args, s->next_slot, s->n);
     db_arg_ints(ret_args, s->next_run, s->n);
+    db_arg_bools(ret_args, s->fires, s->n);
     db_arg_strs(ret_args, (const char *const *)s->fault, s->n);
     db_arg_ints(ret_args, e->id, e->n);
     db_arg_ints(ret_args, e->first, e->n);

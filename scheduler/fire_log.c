@@ -76,7 +76,8 @@ void fire_log_slots(struct service *service, const struct db_result *r, int64_t 
         }
     }
     if (many)
-        log_info(F(F_INT("fired", fired), F_INT("skipped", skipped), F_INT("runs", runs)),
+        log_write(skipped ? LOG_LEVEL_WARN : LOG_LEVEL_INFO,
+            F(F_INT("fired", fired), F_INT("skipped", skipped), F_INT("runs", runs)),
             "Fired %lld slots and skipped %lld: %lld runs", (long long)fired, (long long)skipped,
             (long long)runs);
     service_metric_add(service, "slots_fired", fired);

@@ -10,8 +10,6 @@
 #include "scheduler/zone_rules.h"
 #include "sql/scheduler.h"
 
-/* Schedules of one claim. */
-#define CLAIM_MAX 1000
 /* The workers of a queue are woken at most so often. */
 #define HINT_INTERVAL_MS 100
 
@@ -137,7 +135,6 @@ static enum step round_claim(struct job *job, const struct event *ev)
         struct db_args args;
         db_args_init(&args);
         db_arg_int(&args, service_daemon_id(r->service));
-        db_arg_int(&args, CLAIM_MAX);
         return send_query(job, &SQL_claim_schedules, 0, &args, 0);
     }
     if (!answered(job, ev, &SQL_claim_schedules, &step))

@@ -36,7 +36,7 @@ CREATE INDEX job_schedule_due ON job_schedule (next_run_at) WHERE enabled;
 
 -- What became of each slot that fell due. A gap is one row, however long it was.
 CREATE TABLE schedule_slot (
-    schedule_id bigint NOT NULL REFERENCES job_schedule ON DELETE CASCADE,
+    schedule_id bigint NOT NULL, -- a schedule is retired, never deleted; a foreign key would cost as much as the row
     slot timestamptz NOT NULL,
     last_slot timestamptz NOT NULL, -- of a gap; else the slot itself
     slots bigint NOT NULL DEFAULT 1 CHECK (slots > 0),
@@ -115,7 +115,7 @@ CREATE TRIGGER job_schedule_switched BEFORE UPDATE OF enabled ON job_schedule
 CREATE FUNCTION schedule_fire(schedule_ids bigint[], fire_slots timestamptz[], fire_trigger text,
     hint boolean)
 RETURNS TABLE (schedule_id bigint, slot timestamptz, runs int, reason text)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan AS $$
 #variable_conflict use_column
 DECLARE
     held text[];
@@ -123,6 +123,7 @@ DECLARE
     made_of int[];
     made bigint[];
     queues text[];
+    in_waves boolean;
 BEGIN
     SELECT array_agg(CASE
             WHEN w.slot IS NOT NULL AND EXISTS (
@@ -157,7 +158,7 @@ BEGIN
         WHERE w.target_kind = 'all' AND j.retired_at IS NULL
     ), planned AS (
         SELECT w.n, w.slot, w.key AS schedule_key, w.stagger_ms, w.max_batch, j.key AS job_key, j.queue,
-            j.priority, j.handler, j.payload, j.max_attempts, j.backoff_ms, j.timeout_ms, j.overlap,
+            j.priority, j.handler, j.payload, j.max_attempts, j.backoff_ms, j.timeout_ms, j.overlap, j.depends_on,
             row_number() OVER (PARTITION BY w.n ORDER BY cardinality(j.depends_on) > 0, j.key) - 1 AS nth
         FROM target t JOIN wanted w ON w.n = t.n JOIN job j ON j.key = t.key
     ), made AS (
@@ -171,32 +172,34 @@ BEGIN
         ON CONFLICT DO NOTHING
         RETURNING r.id, r.schedule_key, r.slot, r.queue
     )
-    SELECT (SELECT array_agg(DISTINCT p.n) FROM planned p), array_agg(m.id), array_agg(w.n),
-        array_agg(DISTINCT m.queue)
-    INTO planned, made, made_of, queues
+    SELECT (SELECT array_agg(DISTINCT p.n) FROM planned p), (SELECT bool_or(p.depends_on <> '{}') FROM planned p),
+        array_agg(m.id), array_agg(w.n), array_agg(DISTINCT m.queue)
+    INTO planned, in_waves, made, made_of, queues
     FROM made m
     JOIN wanted w ON w.key = m.schedule_key AND w.slot IS NOT DISTINCT FROM m.slot;
 
     -- Waves: a run waits for those that it depends on, of the same firing.
-    WITH edge AS (
-        INSERT INTO job_run_dependency AS d (depends_on_run_id, run_id)
-        SELECT b.id, a.id
-        FROM unnest(made, made_of) AS ma (id, n)
-        JOIN job_run a ON a.id = ma.id
-        JOIN job j ON j.key = a.job_key AND j.depends_on <> '{}'
-        JOIN unnest(made, made_of) AS mb (id, n) ON mb.n = ma.n
-        JOIN job_run b ON b.id = mb.id AND b.job_key = ANY (j.depends_on)
-        RETURNING d.depends_on_run_id, d.run_id
-    ), waits AS (
-        SELECT x.id, sum(x.waits)::int AS waits, bool_or(x.has_dependents) AS has_dependents
-        FROM (
-            SELECT e.run_id AS id, 1 AS waits, false AS has_dependents FROM edge e
-            UNION ALL
-            SELECT e.depends_on_run_id, 0, true FROM edge e) AS x
-        GROUP BY x.id
-    )
-    UPDATE job_run r SET waits_for = w.waits, has_dependents = w.has_dependents
-    FROM waits w WHERE r.id = w.id;
+    IF in_waves THEN
+        WITH edge AS (
+            INSERT INTO job_run_dependency AS d (depends_on_run_id, run_id)
+            SELECT b.id, a.id
+            FROM unnest(made, made_of) AS ma (id, n)
+            JOIN job_run a ON a.id = ma.id
+            JOIN job j ON j.key = a.job_key AND j.depends_on <> '{}'
+            JOIN unnest(made, made_of) AS mb (id, n) ON mb.n = ma.n
+            JOIN job_run b ON b.id = mb.id AND b.job_key = ANY (j.depends_on)
+            RETURNING d.depends_on_run_id, d.run_id
+        ), waits AS (
+            SELECT x.id, sum(x.waits)::int AS waits, bool_or(x.has_dependents) AS has_dependents
+            FROM (
+                SELECT e.run_id AS id, 1 AS waits, false AS has_dependents FROM edge e
+                UNION ALL
+                SELECT e.depends_on_run_id, 0, true FROM edge e) AS x
+            GROUP BY x.id
+        )
+        UPDATE job_run r SET waits_for = w.waits, has_dependents = w.has_dependents
+        FROM waits w WHERE r.id = w.id;
+    END IF;
 
     IF hint THEN
         PERFORM pg_notify('tocsin_' || q, '') FROM unnest(queues) AS q;
@@ -217,76 +220,20 @@ BEGIN
 END
 $$;
 
--- Moves claimed schedules on: fires and skips the slots that the scheduler worked out and sets the
--- next one, all or nothing for each. Guarded by the claim, the definition's revision and the
--- next_run_at that was claimed; what does not match is left alone. Slots are UTC seconds, runs UTC
--- milliseconds, 0 for none. Entries belong to schedules by id: a slot that is fired, or a gap that is
--- skipped. Answers how many schedules moved on (`slots` of the row without a key), then each entry.
-CREATE FUNCTION schedule_advance(daemon_id bigint, schedule_ids bigint[], fences bigint[],
-    revisions int[], claimed timestamptz[], accounted bigint[], next_slots bigint[], next_runs bigint[],
-    faults text[], entry_ids bigint[], first_slots bigint[], last_slots bigint[], counts bigint[],
-    fires boolean[], hint boolean)
-RETURNS TABLE (key text, slot timestamptz, last_slot timestamptz, slots bigint, runs int, reason text,
-    skipped_runs bigint)
-LANGUAGE plpgsql AS $$
-#variable_conflict use_column
-DECLARE
-    moved_ids bigint[];
-    fired_ids bigint[];
-    fired_slots timestamptz[];
-    fired_runs int[];
-    fired_reasons text[];
-BEGIN
-    WITH m AS (
-        UPDATE job_schedule s
-        SET accounted_until = greatest(s.accounted_until, to_timestamp(p.accounted)),
-            next_slot = to_timestamp(nullif(p.next_slot, 0)),
-            next_run_at = coalesce(to_timestamp(nullif(p.next_run, 0)::float8 / 1000), 'infinity'),
-            fault = p.fault, awaits_next = false,
-            last_run_at = CASE WHEN EXISTS (
-                SELECT FROM unnest(entry_ids, fires) AS e (id, fires) WHERE e.id = s.id AND e.fires)
-                THEN now() ELSE s.last_run_at END,
-            locked_at = NULL, locked_by = NULL, fence = NULL, rescues = 0
-        FROM unnest(schedule_ids, fences, revisions, claimed, accounted, next_slots, next_runs, faults)
-            AS p (id, fence, revision, claimed, accounted, next_slot, next_run, fault)
-        WHERE s.id = p.id AND s.locked_by = daemon_id AND s.fence = p.fence AND s.revision = p.revision
-            AND s.enabled AND s.next_run_at IS NOT DISTINCT FROM p.claimed
-        RETURNING s.id
-    )
-    SELECT array_agg(m.id) INTO moved_ids FROM m;
-    RETURN QUERY SELECT NULL::text, NULL::timestamptz, NULL::timestamptz,
-        coalesce(cardinality(moved_ids), 0)::bigint, 0, NULL::text, 0::bigint;
-
-    SELECT array_agg(e.id ORDER BY e.n), array_agg(to_timestamp(e.slot) ORDER BY e.n)
-    INTO fired_ids, fired_slots
-    FROM unnest(entry_ids, first_slots, fires) WITH ORDINALITY AS e (id, slot, fires, n)
-    WHERE e.fires AND e.id = ANY (moved_ids);
-
-    SELECT array_agg(f.schedule_id), array_agg(f.slot), array_agg(f.runs), array_agg(f.reason)
-    INTO fired_ids, fired_slots, fired_runs, fired_reasons
-    FROM schedule_fire(fired_ids, fired_slots, 'schedule', hint) AS f
-    WHERE fired_ids IS NOT NULL;
-
-    INSERT INTO schedule_slot AS l (schedule_id, slot, last_slot, outcome, runs)
-    SELECT f.id, f.slot, f.slot, 'fired', f.runs
-    FROM unnest(fired_ids, fired_slots, fired_runs, fired_reasons) AS f (id, slot, runs, reason)
-    WHERE f.reason IS NULL;
-
-    RETURN QUERY
+-- Writes skipped slots down: a gap goes on where the newest row of its schedule is a gap for the same
+-- reason, so that one darkness is one row. Answers each with the schedule's count of all.
+CREATE FUNCTION schedule_keep_skipped(schedule_ids bigint[], firsts timestamptz[], lasts timestamptz[],
+    counts bigint[], reasons text[])
+RETURNS TABLE (key text, slot timestamptz, last_slot timestamptz, slots bigint, reason text, skipped_runs bigint)
+LANGUAGE sql SET plan_cache_mode = force_custom_plan AS $$
     WITH skipped AS (
-        SELECT e.id, to_timestamp(e.slot) AS slot, to_timestamp(e.last_slot) AS last_slot, e.slots, 'late' AS reason
-        FROM unnest(entry_ids, first_slots, last_slots, counts, fires) AS e (id, slot, last_slot, slots, fires)
-        WHERE NOT e.fires AND e.id = ANY (moved_ids)
-        UNION ALL
-        SELECT f.id, min(f.slot), max(f.slot), count(*), f.reason
-        FROM unnest(fired_ids, fired_slots, fired_reasons) AS f (id, slot, reason)
-        WHERE f.reason IS NOT NULL
-        GROUP BY f.id, f.reason
+        SELECT u.id, u.slot, u.last_slot, u.slots, u.reason
+        FROM unnest(schedule_ids, firsts, lasts, counts, reasons) AS u (id, slot, last_slot, slots, reason)
     ), counted AS (
         UPDATE job_schedule s SET skipped_runs = s.skipped_runs + k.slots
         FROM (SELECT k.id, sum(k.slots)::bigint AS slots FROM skipped k GROUP BY k.id) AS k
         WHERE s.id = k.id
-        RETURNING s.id, s.skipped_runs
+        RETURNING s.id, s.key, s.skipped_runs
     ), merged AS (
         UPDATE schedule_slot l
         SET last_slot = greatest(l.last_slot, k.last_slot), slots = l.slots + k.slots, recorded_at = now()
@@ -302,16 +249,93 @@ BEGIN
         WHERE NOT EXISTS (SELECT FROM merged m WHERE m.schedule_id = k.id AND m.reason = k.reason)
         ON CONFLICT DO NOTHING
     )
-    SELECT s.key, t.slot, t.last_slot, t.slots, t.runs, t.reason, coalesce(c.skipped_runs, s.skipped_runs)
+    SELECT c.key, k.slot, k.last_slot, k.slots, k.reason, c.skipped_runs
+    FROM skipped k JOIN counted c ON c.id = k.id
+    ORDER BY k.slot, c.key
+$$;
+
+-- Moves claimed schedules on: fires and skips the slots that the scheduler worked out and sets the
+-- next one, all or nothing for each. Guarded by the claim, the definition's revision and the
+-- next_run_at that was claimed; what does not match is left alone. Slots are UTC seconds, runs UTC
+-- milliseconds, 0 for none. Entries belong to schedules by id: a slot that is fired, or a gap that is
+-- skipped. Answers how many schedules moved on (`slots` of the row without a key), then each entry.
+CREATE FUNCTION schedule_advance(daemon_id bigint, schedule_ids bigint[], fences bigint[],
+    revisions int[], claimed timestamptz[], accounted bigint[], next_slots bigint[], next_runs bigint[],
+    run_now boolean[], faults text[], entry_ids bigint[], first_slots bigint[], last_slots bigint[], counts bigint[],
+    fires boolean[], hint boolean)
+RETURNS TABLE (key text, slot timestamptz, last_slot timestamptz, slots bigint, runs int, reason text,
+    skipped_runs bigint)
+LANGUAGE plpgsql SET plan_cache_mode = force_custom_plan AS $$
+#variable_conflict use_column
+DECLARE
+    moved_ids bigint[];
+    fired_ids bigint[];
+    fired_slots timestamptz[];
+    fired_runs int[];
+    fired_reasons text[];
+    skipped_ids bigint[];
+    skipped_firsts timestamptz[];
+    skipped_lasts timestamptz[];
+    skipped_counts bigint[];
+    skipped_reasons text[];
+BEGIN
+    WITH m AS (
+        UPDATE job_schedule s
+        SET accounted_until = greatest(s.accounted_until, to_timestamp(p.accounted)),
+            next_slot = to_timestamp(nullif(p.next_slot, 0)),
+            next_run_at = coalesce(to_timestamp(nullif(p.next_run, 0)::float8 / 1000), 'infinity'),
+            fault = p.fault, awaits_next = false,
+            last_run_at = CASE WHEN p.run_now THEN now() ELSE s.last_run_at END,
+            locked_at = NULL, locked_by = NULL, fence = NULL, rescues = 0
+        FROM unnest(schedule_ids, fences, revisions, claimed, accounted, next_slots, next_runs, run_now, faults)
+            AS p (id, fence, revision, claimed, accounted, next_slot, next_run, run_now, fault)
+        -- The key finds the row. What guards it is put so that the planner does not take it for rare
+        -- and read the whole table for it.
+        WHERE s.id = p.id AND CASE
+            WHEN s.locked_by = daemon_id AND s.fence = p.fence AND s.revision = p.revision AND s.enabled
+                AND s.next_run_at IS NOT DISTINCT FROM p.claimed THEN true ELSE false END
+        RETURNING s.id
+    )
+    SELECT array_agg(m.id) INTO moved_ids FROM m;
+    RETURN QUERY SELECT NULL::text, NULL::timestamptz, NULL::timestamptz,
+        coalesce(cardinality(moved_ids), 0)::bigint, 0, NULL::text, 0::bigint;
+
+    SELECT array_agg(e.id ORDER BY e.n), array_agg(to_timestamp(e.slot) ORDER BY e.n)
+    INTO fired_ids, fired_slots
+    FROM unnest(entry_ids, first_slots, fires) WITH ORDINALITY AS e (id, slot, fires, n)
+    WHERE e.fires AND e.id = ANY (moved_ids);
+    IF fired_ids IS NOT NULL THEN
+        SELECT array_agg(f.schedule_id), array_agg(f.slot), array_agg(f.runs), array_agg(f.reason)
+        INTO fired_ids, fired_slots, fired_runs, fired_reasons
+        FROM schedule_fire(fired_ids, fired_slots, 'schedule', hint) AS f;
+        RETURN QUERY
+        WITH kept AS (
+            INSERT INTO schedule_slot AS l (schedule_id, slot, last_slot, outcome, runs)
+            SELECT f.id, f.slot, f.slot, 'fired', f.runs
+            FROM unnest(fired_ids, fired_slots, fired_runs, fired_reasons) AS f (id, slot, runs, reason)
+            WHERE f.reason IS NULL
+            RETURNING l.schedule_id, l.slot, l.runs
+        )
+        SELECT s.key, k.slot, k.slot, 1::bigint, k.runs, NULL::text, s.skipped_runs
+        FROM kept k JOIN job_schedule s ON s.id = k.schedule_id;
+    END IF;
+
+    SELECT array_agg(k.id), array_agg(k.slot), array_agg(k.last_slot), array_agg(k.slots), array_agg(k.reason)
+    INTO skipped_ids, skipped_firsts, skipped_lasts, skipped_counts, skipped_reasons
     FROM (
-        SELECT f.id, f.slot, f.slot AS last_slot, 1::bigint AS slots, f.runs, NULL::text AS reason
-        FROM unnest(fired_ids, fired_slots, fired_runs, fired_reasons) AS f (id, slot, runs, reason)
-        WHERE f.reason IS NULL
+        SELECT e.id, to_timestamp(e.slot) AS slot, to_timestamp(e.last_slot) AS last_slot, e.slots, 'late' AS reason
+        FROM unnest(entry_ids, first_slots, last_slots, counts, fires) AS e (id, slot, last_slot, slots, fires)
+        WHERE NOT e.fires AND e.id = ANY (moved_ids)
         UNION ALL
-        SELECT k.id, k.slot, k.last_slot, k.slots, 0, k.reason FROM skipped k) AS t
-    JOIN job_schedule s ON s.id = t.id
-    LEFT JOIN counted c ON c.id = t.id
-    ORDER BY t.slot, s.key;
+        SELECT f.id, min(f.slot), max(f.slot), count(*), f.reason
+        FROM unnest(fired_ids, fired_slots, fired_reasons) AS f (id, slot, reason)
+        WHERE f.reason IS NOT NULL
+        GROUP BY f.id, f.reason) AS k;
+    IF skipped_ids IS NOT NULL THEN
+        RETURN QUERY
+        SELECT k.key, k.slot, k.last_slot, k.slots, 0, k.reason, k.skipped_runs
+        FROM schedule_keep_skipped(skipped_ids, skipped_firsts, skipped_lasts, skipped_counts, skipped_reasons) AS k;
+    END IF;
 
     UPDATE schedule_preview v SET wanted = true
     FROM job_schedule s

@@ -289,14 +289,14 @@ static void test_a_late_fire_is_refused(void **state)
 {
     struct world w;
     struct harness *h = *state;
-    const char *const claim[] = {"4711", "10"};
+    const char *const claim[] = {"4711"};
 
     begin(&w, h, 1);
     only_s60(&w);
     harness_proc_signal(w.daemons[0], SIGSTOP);
     pass_to_slot(&w);
     PGconn *late = harness_connect(h, "tocsin_scheduler");
-    PGresult *r = PQexecParams(late, SQL_claim_schedules.text, 2, NULL, claim, NULL, NULL, 0);
+    PGresult *r = PQexecParams(late, SQL_claim_schedules.text, 1, NULL, claim, NULL, NULL, 0);
     assert_int_equal(PQntuples(r), 1);
     char *id = PQgetvalue(r, 0, PQfnumber(r, "id")),
          *fence = PQgetvalue(r, 0, PQfnumber(r, "fence"));
@@ -312,7 +312,7 @@ static void test_a_late_fire_is_refused(void **state)
     struct buf sql = BUF_INIT(4096);
     buf_addf(&sql,
         "SELECT slots FROM schedule_advance(4711, '{%s}', '{%s}', '{1}', '{\"%s\"}', '{%s}', "
-        "'{%s}', '{%s000}',"
+        "'{%s}', '{%s000}', '{t}',"
         " '{NULL}', '{%s}', '{%s}', '{%s}', '{1}', '{t}', true)",
         id, fence, was, slot, slot, slot, id, slot, slot);
     PGresult *fired = PQexec(late, buf_str(&sql));

@@ -1,4 +1,4 @@
--- Claims up to $2 schedules for daemon $1 that are due, or have no next run (they are repaired), and
+-- Claims up to 1000 schedules for daemon $1 that are due, or have no next run (they are repaired), and
 -- tells when the next one falls due: always at least one row, with a NULL id when nothing was
 -- claimed. A lock is taken over when it is of $1 itself (a claim whose answer was lost), of a daemon
 -- that is dead, or older than 30 s: a claim is held for milliseconds. wait_ms is NULL when nothing is
@@ -10,7 +10,7 @@ WITH due AS (
         AND (s.locked_by IS NULL OR s.locked_by = $1
             OR s.locked_at < now() - interval '30 seconds' OR daemon_is_dead(s.locked_by))
     ORDER BY s.next_run_at
-    LIMIT $2
+    LIMIT 1000
     FOR UPDATE SKIP LOCKED
 ), missing AS (
     SELECT s.id
@@ -18,7 +18,8 @@ WITH due AS (
     WHERE s.enabled AND s.next_run_at IS NULL
         AND (s.locked_by IS NULL OR s.locked_by = $1
             OR s.locked_at < now() - interval '30 seconds' OR daemon_is_dead(s.locked_by))
-    LIMIT $2
+    ORDER BY s.next_run_at
+    LIMIT 1000
     FOR UPDATE SKIP LOCKED
 ), claimed AS (
     UPDATE job_schedule s
@@ -29,7 +30,7 @@ WITH due AS (
         s.grace_ms, s.rescues
 ), ahead AS (
     SELECT
-        CASE WHEN (SELECT count(*) FROM due) >= $2 OR (SELECT count(*) FROM missing) >= $2 THEN 0
+        CASE WHEN (SELECT count(*) FROM due) >= 1000 OR (SELECT count(*) FROM missing) >= 1000 THEN 0
         ELSE (
             SELECT ceil(extract(epoch FROM s.next_run_at - now()) * 1000)
             FROM job_schedule s
