@@ -14,6 +14,7 @@ CC := gcc
 endif
 WERROR ?= $(if $(CI),1)
 VERSION := 0.1.0
+prefix ?= /usr/local
 
 # Where the private cluster and what `make run` writes live; git ignores it.
 STATE ?= .tocsin
@@ -37,7 +38,7 @@ OPT_release := -O2 -g -D_FORTIFY_SOURCE=2
 OPT_debug := -O1 -g3 -fno-omit-frame-pointer
 HARDEN := -fstack-protector-strong -fPIE
 CFLAGS ?=
-ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DTOCSIN_VERSION='"$(VERSION)"' $(OPT_$(MODE)) $(HARDEN) $(WARNINGS) \
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DTOCSIN_VERSION='"$(VERSION)"' -DTOCSIN_PREFIX='"$(prefix)"' $(OPT_$(MODE)) $(HARDEN) $(WARNINGS) \
 	$(if $(SANITIZER),-fsanitize=$(SANITIZER) -fno-sanitize-recover=all) \
 	-include common/base/banned.h -Icommon -I$(GEN) -I. $(PKG_CFLAGS) $(CFLAGS)
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,--as-needed $(if $(SANITIZER),-fsanitize=$(SANITIZER)) $(LDFLAGS)
@@ -93,6 +94,12 @@ $(BUILD)/%.o: %.c | $(GENERATED)
 $(GEN)/%.o: $(GEN)/%.c | $(GENERATED)
 	@mkdir -p $(@D)
 	$(COMPILE)
+
+# Where the definitions lie once installed is compiled in: another prefix builds it anew.
+$(BUILD)/prefix: FORCE
+	@mkdir -p $(@D); echo '$(prefix)' | cmp -s - $@ || echo '$(prefix)' >$@
+.PHONY: FORCE
+$(BUILD)/scheduler/scheduler.o: $(BUILD)/prefix
 
 $(LIBCOMMON): $(COMMON_OBJ)
 	@rm -f $@
@@ -175,7 +182,6 @@ chaos: deps
 
 # --- install ---------------------------------------------------------------------------------
 
-prefix ?= /usr/local
 bindir = $(DESTDIR)$(prefix)/bin
 sharedir = $(DESTDIR)$(prefix)/share/tocsin
 mandir = $(DESTDIR)$(prefix)/share/man

@@ -29,7 +29,7 @@ const struct config_key scheduler_keys[] = {
     {.key = "SCHEDULES_FILE",
         .type = CONFIG_STRING,
         .offset = offsetof(struct scheduler_config, schedules_file),
-        .fallback = "/usr/local/share/tocsin/schedules.json",
+        .fallback = TOCSIN_PREFIX "/share/tocsin/schedules.json",
         .required = true,
         .help = "The definitions of jobs and schedules; see scheduler --check FILE."},
 };

@@ -121,7 +121,8 @@ int curl_transfer_err(const struct curl_transfer *t, CURLcode code, struct buf *
     if (code == CURLE_OK)
         return 0;
     if (t->denied && (code == CURLE_COULDNT_CONNECT || code == CURLE_ABORTED_BY_CALLBACK)) {
-        buf_add_str(detail, "the address is not a public one");
+        buf_add_str(detail, "the address is not a public one, and no …_ALLOW_PRIVATE of the "
+                            "configuration allows it");
         return ERR_DENIED;
     }
     if (t->err != 0) {

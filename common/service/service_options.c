@@ -24,7 +24,8 @@ static const struct config_key keys[] = {
         .type = CONFIG_BOOL,
         .offset = OFFSET(prepare),
         .fallback = "on",
-        .help = "Prepared statements by name; off behind a pooler in transaction mode."},
+        .help = "Prepared statements by name; off behind a pooler in transaction mode, where the "
+                "time-outs of a session belong on the role (ALTER ROLE … SET statement_timeout)."},
     {.key = "TOCSIN_NOTIFY",
         .type = CONFIG_BOOL,
         .offset = OFFSET(notify),

@@ -193,7 +193,8 @@ CREATE UNLOGGED TABLE queue_hint (
 -- commit. Nobody waits here: where another transaction is just hinting, this one leaves the row
 -- alone and hints too, as that one may stay open for long. Tells whether it hinted.
 CREATE FUNCTION job_run_hint(queue_name text) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER AS $$
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = public, pg_catalog, pg_temp AS $$
 DECLARE
     last timestamptz;
 BEGIN

@@ -348,7 +348,8 @@ $$;
 -- that waits for it, as its job says. The statement that finishes runs calls it for those with
 -- has_dependents. How many runs it lets go.
 CREATE FUNCTION job_run_settle_dependents(run_ids bigint[], succeeded boolean[]) RETURNS int
-LANGUAGE plpgsql STRICT SECURITY DEFINER AS $$
+LANGUAGE plpgsql STRICT SECURITY DEFINER
+SET search_path = public, pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     ended bigint[] := run_ids;

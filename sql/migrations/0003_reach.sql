@@ -495,7 +495,8 @@ $$;
 
 -- After a change of who is on call: what is pending of rungs that ask a rotation is planned again.
 CREATE FUNCTION rotation_replan() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER AS $$
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = public, pg_catalog, pg_temp AS $$
 DECLARE
     touched bigint[];
 BEGIN

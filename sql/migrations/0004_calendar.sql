@@ -172,6 +172,19 @@ BEGIN
 END
 $$;
 
+-- Closes the incidents of meetings that began over an hour ago, that nobody acknowledged, and for
+-- which nothing is left to be sent. Returns how many.
+CREATE FUNCTION meeting_close() RETURNS int
+LANGUAGE sql AS $$
+    WITH closed AS (
+        UPDATE incident AS i SET status = 'closed'
+        WHERE i.status = 'open' AND i.kind = 'meeting' AND i.starts_at < now() - interval '1 hour'
+            AND NOT EXISTS (SELECT FROM notification AS n WHERE n.incident_id = i.id AND n.pending)
+        RETURNING i.id
+    )
+    SELECT count(*)::int FROM closed
+$$;
+
 -- The incoming events that are stored, and whether what they say bumps the revision.
 CREATE FUNCTION calendar_stored(credential bigint, incoming calendar_incoming[])
 RETURNS TABLE (id bigint, title text, starts_at timestamptz, ends_at timestamptz, all_day boolean,
@@ -374,7 +387,8 @@ CREATE TRIGGER calendar_credentials_renewed BEFORE UPDATE ON calendar_credential
 
 -- Nothing goes out any more for a calendar that its user took away.
 CREATE FUNCTION calendar_credentials_revoked() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER AS $$
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = public, pg_catalog, pg_temp AS $$
 DECLARE
     event_ids bigint[];
 BEGIN
@@ -391,7 +405,8 @@ CREATE TRIGGER calendar_credentials_revoked AFTER UPDATE ON calendar_credentials
     EXECUTE FUNCTION calendar_credentials_revoked();
 
 CREATE FUNCTION calendar_event_deleted() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER AS $$
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = public, pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM meeting_withdraw((SELECT array_agg(id) FROM gone), 'the meeting was deleted');
     RETURN NULL;
@@ -488,7 +503,8 @@ CREATE TRIGGER users_check_zone BEFORE INSERT OR UPDATE OF time_zone ON users
     FOR EACH ROW EXECUTE FUNCTION users_check_zone();
 
 CREATE FUNCTION users_replan() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER AS $$
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = public, pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM occasions_replan(NEW.id);
     -- Times without a zone, and all-day events, are in the user's: read everything anew.
@@ -505,7 +521,8 @@ CREATE TRIGGER users_replan AFTER UPDATE ON users FOR EACH ROW
 
 -- A person who could not be reached before can be now: plan what is due to them.
 CREATE FUNCTION contact_method_added() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER AS $$
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = public, pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM occasions_plan(NEW.user_id);
     PERFORM incident_plan((

@@ -14,7 +14,8 @@ CREATE FUNCTION forget_before(age interval) RETURNS timestamptz
 LANGUAGE sql STABLE AS $$ SELECT now() - greatest(age, interval '1 hour') $$;
 
 CREATE FUNCTION forget_webhook_events(age interval, batch int) RETURNS bigint
-LANGUAGE sql SECURITY DEFINER AS $$
+LANGUAGE sql SECURITY DEFINER
+SET search_path = public, pg_catalog, pg_temp AS $$
     WITH gone AS (
         DELETE FROM public.processed_webhook_events WHERE ctid = ANY (ARRAY(
             SELECT e.ctid FROM public.processed_webhook_events AS e
@@ -25,7 +26,8 @@ LANGUAGE sql SECURITY DEFINER AS $$
 $$;
 
 CREATE FUNCTION forget_webhook_deliveries(age interval, batch int) RETURNS bigint
-LANGUAGE sql SECURITY DEFINER AS $$
+LANGUAGE sql SECURITY DEFINER
+SET search_path = public, pg_catalog, pg_temp AS $$
     WITH gone AS (
         DELETE FROM public.webhook_delivery_log WHERE id = ANY (ARRAY(
             SELECT l.id FROM public.webhook_delivery_log AS l
@@ -37,7 +39,8 @@ $$;
 
 -- Notifications go from the leaves: transitions, attempts, the rows themselves, their incident.
 CREATE FUNCTION forget_transitions(age interval, batch int) RETURNS bigint
-LANGUAGE sql SECURITY DEFINER AS $$
+LANGUAGE sql SECURITY DEFINER
+SET search_path = public, pg_catalog, pg_temp AS $$
     WITH gone AS (
         DELETE FROM public.notification_transition WHERE id = ANY (ARRAY(
             SELECT t.id FROM public.notification_transition AS t
@@ -48,7 +51,8 @@ LANGUAGE sql SECURITY DEFINER AS $$
 $$;
 
 CREATE FUNCTION forget_attempts(age interval, batch int) RETURNS bigint
-LANGUAGE sql SECURITY DEFINER AS $$
+LANGUAGE sql SECURITY DEFINER
+SET search_path = public, pg_catalog, pg_temp AS $$
     WITH gone AS (
         DELETE FROM public.attempt WHERE id = ANY (ARRAY(
             SELECT a.id FROM public.attempt AS a
@@ -59,7 +63,8 @@ LANGUAGE sql SECURITY DEFINER AS $$
 $$;
 
 CREATE FUNCTION forget_notifications(age interval, batch int) RETURNS bigint
-LANGUAGE sql SECURITY DEFINER AS $$
+LANGUAGE sql SECURITY DEFINER
+SET search_path = public, pg_catalog, pg_temp AS $$
     WITH gone AS (
         DELETE FROM public.notification WHERE id = ANY (ARRAY(
             SELECT n.id FROM public.notification AS n
@@ -74,7 +79,8 @@ LANGUAGE sql SECURITY DEFINER AS $$
 $$;
 
 CREATE FUNCTION forget_incidents(age interval, batch int) RETURNS bigint
-LANGUAGE sql SECURITY DEFINER AS $$
+LANGUAGE sql SECURITY DEFINER
+SET search_path = public, pg_catalog, pg_temp AS $$
     WITH gone AS (
         DELETE FROM public.incident WHERE id = ANY (ARRAY(
             SELECT i.id FROM public.incident AS i
@@ -86,7 +92,8 @@ LANGUAGE sql SECURITY DEFINER AS $$
 $$;
 
 CREATE FUNCTION forget_events(age interval, batch int) RETURNS bigint
-LANGUAGE sql SECURITY DEFINER AS $$
+LANGUAGE sql SECURITY DEFINER
+SET search_path = public, pg_catalog, pg_temp AS $$
     WITH gone AS (
         DELETE FROM public.calendar_event WHERE id = ANY (ARRAY(
             SELECT e.id FROM public.calendar_event AS e
@@ -97,7 +104,8 @@ LANGUAGE sql SECURITY DEFINER AS $$
 $$;
 
 CREATE FUNCTION forget_slots(age interval, batch int) RETURNS bigint
-LANGUAGE sql SECURITY DEFINER AS $$
+LANGUAGE sql SECURITY DEFINER
+SET search_path = public, pg_catalog, pg_temp AS $$
     WITH gone AS (
         DELETE FROM public.schedule_slot WHERE ctid = ANY (ARRAY(
             SELECT s.ctid FROM public.schedule_slot AS s
@@ -109,7 +117,8 @@ $$;
 
 -- Process starts that ended, cleanly or not. A lock whose daemon has no row is stale like any other.
 CREATE FUNCTION forget_daemons(age interval, batch int) RETURNS bigint
-LANGUAGE sql SECURITY DEFINER AS $$
+LANGUAGE sql SECURITY DEFINER
+SET search_path = public, pg_catalog, pg_temp AS $$
     WITH gone AS (
         DELETE FROM public.daemon WHERE id = ANY (ARRAY(
             SELECT d.id FROM public.daemon AS d
@@ -121,7 +130,8 @@ $$;
 
 -- Runs that finished on a day without a partition of its own.
 CREATE FUNCTION forget_runs(age interval, batch int) RETURNS bigint
-LANGUAGE sql SECURITY DEFINER AS $$
+LANGUAGE sql SECURITY DEFINER
+SET search_path = public, pg_catalog, pg_temp AS $$
     WITH gone AS (
         DELETE FROM public.job_run_done_default WHERE ctid = ANY (ARRAY(
             SELECT r.ctid FROM public.job_run_done_default AS r
@@ -135,7 +145,8 @@ $$;
 -- names. A day of which the default partition holds rows keeps to that one: attaching would have
 -- to move them under a lock. One caller at a time; a lock is waited for 2 s at most.
 CREATE FUNCTION job_run_done_extend(days int) RETURNS SETOF text
-LANGUAGE plpgsql SECURITY DEFINER SET lock_timeout = '2s' AS $$
+LANGUAGE plpgsql SECURITY DEFINER
+SET lock_timeout = '2s' SET search_path = public, pg_catalog, pg_temp AS $$
 DECLARE
     day timestamptz;
     today timestamp := date_trunc('day', now() AT TIME ZONE 'UTC');
@@ -161,7 +172,8 @@ $$;
 -- Drops the oldest partition of job_run_done that ended before `age` (a day at least) and tells
 -- its name, NULL when there is none. A lock is waited for 2 s at most.
 CREATE FUNCTION job_run_done_drop(age interval) RETURNS text
-LANGUAGE plpgsql SECURITY DEFINER SET lock_timeout = '2s' AS $$
+LANGUAGE plpgsql SECURITY DEFINER
+SET lock_timeout = '2s' SET search_path = public, pg_catalog, pg_temp AS $$
 DECLARE
     name text;
 BEGIN

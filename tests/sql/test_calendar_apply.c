@@ -90,6 +90,22 @@ static void test_once(void **state)
                                 "calendar_credentials"));
 }
 
+/* Nobody acknowledged, nothing is left to send: it closes an hour after the start, not before. */
+static void test_what_is_over_closes(void **state)
+{
+    struct harness *h = *state;
+
+    expect(h, "sync(true, ev('a', '', 60), ev('b', '', 180))", "2 0 0 0 2");
+    harness_clock_advance(h, "61 minutes");
+    harness_exec(h, "UPDATE notification SET state = 'expired', pending = false"
+                    " WHERE due_at <= now() AND pending");
+    assert_int_equal(harness_int(h, "SELECT meeting_close()"), 0);
+    harness_clock_advance(h, "61 minutes");
+    assert_int_equal(harness_int(h, "SELECT meeting_close()"), 1);
+    assert_string_equal(harness_rows(h, "SELECT title, status FROM incident ORDER BY starts_at"),
+        "a|closed\nb|open");
+}
+
 static void test_lost_claim_changes_nothing(void **state)
 {
     struct harness *h = *state;
@@ -284,6 +300,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, harness_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_once),
+        TEST(test_what_is_over_closes),
         TEST(test_lost_claim_changes_nothing),
         TEST(test_moved),
         TEST(test_only_what_matters_bumps_the_revision),

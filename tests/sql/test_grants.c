@@ -73,6 +73,10 @@ static const struct rule rules[] = {
         " WHERE s.nspname = 'public' AND p.prosecdef AND p.prorettype <> 'trigger'::regtype"
         " AND (p.proacl IS NULL OR EXISTS (SELECT FROM aclexplode(p.proacl) a WHERE a.grantee = "
         "0))"},
+    {"what runs as its owner looks for names where nobody else puts them",
+        "SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_namespace s ON s.oid = p.pronamespace"
+        " WHERE s.nspname = 'public' AND p.prosecdef AND NOT coalesce(p.proconfig, '{}')"
+        " @> '{\"search_path=public, pg_catalog, pg_temp\"}'"},
     {"what is everybody's is the schema's number alone",
         "SELECT t.relname FROM " TABLES " JOIN pg_class c ON c.oid = t.oid,"
         " LATERAL aclexplode(c.relacl) AS a WHERE a.grantee = 0"

@@ -1,3 +1,3 @@
 -- Opens the incidents of stored meetings that have come within the horizon ($1 ms), whether or
--- not their calendars can be read just now.
-SELECT meeting_plan($1::bigint * interval '1 millisecond') AS opened
+-- not their calendars can be read just now, and closes those that are over.
+SELECT meeting_plan($1::bigint * interval '1 millisecond') AS opened, meeting_close() AS closed
