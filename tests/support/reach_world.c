@@ -116,8 +116,8 @@ struct harness_proc *reach_world_worker(struct reach_world *w, const char *const
     _cleanup_(freep) char *url = NULL;
     const char *env[ENV_MAX] = {"FEATURE_ALERTS_ENABLED=true", "FEATURE_CHECKIN_ENABLED=true",
         "FEATURE_ESCALATION_ENABLED=true", "TWILIO_ACCOUNT_SID=AC1", "TWILIO_AUTH_TOKEN=token",
-        "TWILIO_FROM=+15550001", "WEBHOOK_ALLOW_PRIVATE=true",
-        ("SEND_TIMEOUT=" REACH_SEND_TIMEOUT)};
+        "TWILIO_FROM=+15550001", "WEBHOOK_ALLOW_PRIVATE=true", ("SEND_TIMEOUT=" REACH_SEND_TIMEOUT),
+        "BUNDLE_MESSAGES=false", "HEALTH_WATCH=false"};
     size_t n = 0;
 
     while (env[n])
