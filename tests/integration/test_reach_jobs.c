@@ -173,6 +173,25 @@ static void test_the_audit_repairs_once_and_calls_only_when_clean(void **state)
     assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
 }
 
+static void test_a_failing_check_reaches_everybody(void **state)
+{
+    struct reach_world *w = *state;
+    struct harness_proc *p;
+
+    reach_world_people(w, "console", NULL);
+    harness_exec(w->h, "INSERT INTO circuit (name, state, opened_at, open_until)"
+                       " VALUES ('twilio_sms', 'open', now(), now() + interval '1 hour')");
+    p = reach_world_worker(w, (const char *const[]){"HEALTH_WATCH=true", NULL});
+    harness_await(w->h, SOON_MS,
+        "SELECT EXISTS (SELECT FROM health_failing"
+        " WHERE check_name = 'circuit_open')");
+    harness_clock_advance(w->h, "1 minute");
+    harness_proc_await_log(
+        p, "MESSAGE  owner    Tocsin, circuit_open: not closed: twilio_sms", SOON_MS);
+    harness_proc_await_log(p, "MESSAGE  second   Tocsin, circuit_open", SOON_MS);
+    assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, reach_world_setup, reach_world_teardown)
@@ -183,6 +202,7 @@ int main(void)
         TEST(test_an_http_job),
         TEST(test_http_jobs_that_cannot_work),
         TEST(test_the_audit_repairs_once_and_calls_only_when_clean),
+        TEST(test_a_failing_check_reaches_everybody),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
