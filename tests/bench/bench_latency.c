@@ -59,7 +59,7 @@ static void measure(
     pid_t pid = bench_spawn_piped(c->argv, env, &output);
     bench_await(db,
         "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database()"
-        " AND pid <> pg_backend_pid() AND state = 'idle'",
+        " AND pid <> pg_backend_pid() AND state = 'idle' AND query <> ''",
         20, ANSWER_MS);
     for (int i = 0; i < 20; i++) { /* plans, caches, compilers warm up */
         (void)sample(db, c, output);
