@@ -5,6 +5,7 @@
 
 #include "base/cleanup.h"
 #include "base/config.h"
+#include "scheduler/definitions_http.h"
 
 #define ATTEMPTS_MAX     100
 #define ATTEMPTS_DEFAULT 3
@@ -135,6 +136,8 @@ int definitions_job_row(const struct definitions_object *o, const char *key, jso
     on_failure = definitions_choice(o, "on_dependency_failure", on_failure_words, "cancel");
     overlap = definitions_choice(o, "overlap", overlap_words, "allow");
     (void)definitions_str(o, "description", NULL);
+    if (handler && strcmp(handler, DEFINITIONS_HTTP) == 0)
+        definitions_http_check(o);
     row = json_pack("{s:s, s:s?, s:s?, s:s?, s:o?, s:s?, s:o?, s:I, s:I, s:o?, s:I, s:s?}", "key",
         key, "handler", handler, "queue", queue, "group_name", group, "depends_on",
         read_depends_on(o), "on_dependency_failure", on_failure, "payload", read_payload(o),

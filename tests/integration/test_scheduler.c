@@ -201,6 +201,66 @@ static void test_an_unusable_definition_does_not_stop_the_others(void **state)
         "SELECT fault IS NULL AND next_run_at < 'infinity' FROM job_schedule WHERE key = 'hourly'");
 }
 
+static void test_changed_rules_of_a_zone_move_its_schedules(void **state)
+{
+    static const char zoned[] = FILE_OF(
+        "\"ny\":{\"cron\":\"0 9 * * *\",\"timezone\":\"America/New_York\",\"job\":\"j\"}," HOURLY);
+    struct harness *h = *state;
+    struct harness_proc *p = start(h, zoned);
+
+    enable(h, "ny");
+    enable(h, "hourly");
+    const char *right = harness_text(h, "SELECT next_run_at FROM job_schedule WHERE key = 'ny'");
+    assert_int_equal(harness_proc_stop(p, DEADLINE_MS), 0);
+    /* As another tzdata would have it: other rules, and a slot an hour late. */
+    harness_exec(h, "UPDATE schedule_zone SET rules = rules + 1;"
+                    "UPDATE job_schedule SET next_run_at = next_run_at + interval '1 hour',"
+                    " next_slot = next_slot + interval '1 hour'");
+    p = start(h, zoned);
+    harness_proc_await_log(p, "The rules of America/New_York have changed", DEADLINE_MS);
+    harness_awaitf(
+        h, DEADLINE_MS, "SELECT next_run_at = '%s' FROM job_schedule WHERE key = 'ny'", right);
+    assert_int_equal(harness_proc_count_log(p, "repaired"), 0);
+    /* What does not stand in that zone stays as it is. */
+    assert_int_equal(harness_int(h, "SELECT count(*) FROM job_schedule WHERE key = 'hourly'"
+                                    " AND next_run_at > now() + interval '1 hour'"),
+        1);
+}
+
+static void test_it_rests_while_its_feature_is_off(void **state)
+{
+    struct harness *h = *state;
+    struct harness_proc *p = start(h, FILE_OF("\"fast\":{\"every\":\"1s\",\"job\":\"j\"}"));
+
+    enable(h, "fast");
+    harness_await(h, DEADLINE_MS, "SELECT count(*) > 0 FROM job_run");
+    harness_exec(h, "INSERT INTO feature_flag (name, enabled) VALUES ('scheduler', false)");
+    /* The heartbeat tells it; then a slot is due and stays so. */
+    harness_await(h, DEADLINE_MS, "SELECT next_run_at < now() - interval '3 s' FROM job_schedule");
+    harness_exec(h, "UPDATE feature_flag SET enabled = true");
+    harness_await(h, DEADLINE_MS, "SELECT next_run_at > now() - interval '1 s' FROM job_schedule");
+    /* It was off for less than grace: every slot fired, none is missing. */
+    assert_string_equal(
+        harness_rows(h, "SELECT count(*) = 1 + extract(epoch FROM max(slot) - min(slot)),"
+                        " bool_and(outcome = 'fired') FROM schedule_slot"),
+        "t|t");
+    (void)p;
+}
+
+static void test_a_job_that_nobody_handles_fails_at_once(void **state)
+{
+    struct harness *h = *state;
+    (void)start(h, FILE_OF(HOURLY));
+    struct harness_proc *worker = harness_spawn(h, "worker-cleanup", NULL, NULL);
+
+    enable(h, "hourly");
+    harness_proc_await_log(worker, "is ready", DEADLINE_MS);
+    assert_int_equal(harness_int(h, "SELECT schedule_run_now('hourly')"), 1);
+    harness_await(h, DEADLINE_MS,
+        "SELECT EXISTS (SELECT FROM JobRun WHERE status = 'quarantined'"
+        " AND attempt = 1 AND error LIKE '%worker-cleanup%handles \"h\"%')");
+}
+
 static const char *run_command(
     struct harness *h, const char *const *args, const char *definitions, int expected)
 {
@@ -291,6 +351,9 @@ int main(void)
         TEST(test_a_clean_stop_hands_over_at_once),
         TEST(test_it_follows_its_file),
         TEST(test_an_unusable_definition_does_not_stop_the_others),
+        TEST(test_changed_rules_of_a_zone_move_its_schedules),
+        TEST(test_it_rests_while_its_feature_is_off),
+        TEST(test_a_job_that_nobody_handles_fails_at_once),
         TEST(test_preview_is_the_same_in_sql),
         TEST(test_commands),
         TEST(test_it_refuses_a_faulty_file),

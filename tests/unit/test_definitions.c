@@ -125,6 +125,38 @@ static const json_t *member(const json_t *rows, size_t i, const char *key)
     return json_object_get(json_array_get(rows, i), key);
 }
 
+static void test_http_jobs(void **state)
+{
+    static const char good[] =
+        "{\"jobs\":{\"a\":{\"handler\":\"http\",\"queue\":\"worker-escalation\",\"payload\":{"
+        "\"url\":\"https://example.org/x\",\"method\":\"PUT\",\"headers\":{\"X\":\"y\"},"
+        "\"body\":\"b\",\"expect\":[200]}}}}";
+    static const char bad[] =
+        "{\"jobs\":{\"a\":{\"handler\":\"http\",\"queue\":\"worker-calendar\",\"payload\":{\n"
+        "\"url\":\"ftp://"
+        "x\",\n\"method\":\"get\",\n\"headers\":{\"X\":\"a\\nb\"},\n\"expect\":[20],\n"
+        "\"uri\":1}},\"b\":{\"handler\":\"http\",\"queue\":\"worker-escalation\"}}}";
+    _cleanup_(buf_release) struct buf faults = BUF_INIT(65536);
+    _cleanup_(definitions_freep) struct definitions *d = NULL;
+
+    (void)state;
+    assert_int_equal(parse(good, &faults, &d), 0);
+    assert_string_equal(buf_str(&faults), "");
+    definitions_free(d);
+    d = NULL;
+    assert_int_equal(parse(bad, &faults, &d), ERR_INVALID);
+    assert_string_equal(buf_str(&faults),
+        "f.json:1:32: jobs.a.queue: the handler http is of the queue worker-escalation\n"
+        "f.json:6:1: jobs.a.payload.uri: no such key; known are url, method, headers, body or "
+        "expect\n"
+        "f.json:2:1: jobs.a.payload.url: must begin with http:// or https://\n"
+        "f.json:3:1: jobs.a.payload.method: \"get\" is not known; write GET, POST, PUT, PATCH, "
+        "DELETE or HEAD\n"
+        "f.json:4:12: jobs.a.payload.headers.X: must be a string of one line\n"
+        "f.json:5:11: jobs.a.payload.expect[0]: must be a status from 100 to 599\n"
+        "f.json:6:11: jobs.b: \"payload\" is missing: {\"url\": \"https://…\"}\n");
+}
+
 static void test_rows(void **state)
 {
     static const char text[] =
@@ -287,6 +319,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_fault_is_told_with_its_place),
         cmocka_unit_test(test_cycles_are_named),
+        cmocka_unit_test(test_http_jobs),
         cmocka_unit_test(test_rows),
         cmocka_unit_test(test_holidays),
         cmocka_unit_test(test_shipped_file_is_sound),
