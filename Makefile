@@ -29,7 +29,7 @@ TOOLS := tocsin-migrate tocsin-seal
 PKGS := libpq libuv jansson libcurl libsodium libical
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
-TEST_PKGS := cmocka libmicrohttpd
+TEST_PKGS := cmocka libmicrohttpd gnutls
 TEST_LIBS := $(shell pkg-config --libs $(TEST_PKGS) 2>/dev/null)
 
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-prototypes -Wvla \

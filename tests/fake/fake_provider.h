@@ -145,6 +145,15 @@ void fake_set_clock_shift(struct fake_provider *p, int64_t seconds);
 MUST_CHECK int fake_callback(
     struct fake_provider *p, const char *url, const char *const *headers, const char *body);
 
+/* What Twilio puts into X-Twilio-Signature, appended. `params`: "Name=value" as they are before any
+ * encoding, NULL-terminated. ERR_TOO_LARGE, ERR_CRYPTO, ERR_NOMEM. */
+struct buf;
+MUST_CHECK int fake_twilio_signature(
+    const char *url, const char *token, const char *const *params, struct buf *ret_signature);
+/* A callback of Twilio's: the parameters as a form, signed. Returns as fake_callback(). */
+MUST_CHECK int fake_twilio_callback(
+    struct fake_provider *p, const char *url, const char *token, const char *const *params);
+
 enum fake_order { FAKE_IN_ORDER, FAKE_REVERSED, FAKE_TWICE };
 /* Sends what is kept back, one after the other, each when the one before was answered. */
 void fake_callbacks_send(struct fake_provider *p, enum fake_order order);

@@ -241,6 +241,51 @@ static void test_callbacks(void **state)
         FAKE_TWICE, (const char *const[]){"sent", "sent", "delivered", "delivered"}, 4);
 }
 
+/* Two signatures that Twilio's own client libraries are tested with. */
+static void test_twilio_signature(void **state)
+{
+    static const struct {
+        const char *caller, *from, *signature;
+    } rows[] = {{"Caller=+14158675309", "From=+14158675309", "RSOYDt4T1cUTdK1PDd93/VVr8B8="},
+        {"Caller=+12349013030", "From=+12349013030", "0/KCTR6DLpKmkAf8muzZqo1nDgQ="}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        const char *const params[] = {"To=+18005551212", rows[i].from, "Digits=1234",
+            "CallSid=CA1234567890ABCDE", rows[i].caller, NULL};
+        struct buf signature = BUF_INIT(64);
+        assert_int_equal(fake_twilio_signature("https://mycompany.com/myapp.php?foo=1&bar=2",
+                             "12345", params, &signature),
+            0);
+        assert_string_equal(buf_str(&signature), rows[i].signature);
+        buf_release(&signature);
+    }
+}
+
+static void test_signed_callback(void **state)
+{
+    static const char *const params[] = {"MessageSid=SM1", "To=+1555 0001", NULL};
+    struct fake_provider *from, *to;
+    struct buf url = BUF_INIT(128), signature = BUF_INIT(64);
+
+    (void)state;
+    assert_int_equal(fake_provider_new(0, &from), 0);
+    assert_int_equal(fake_provider_new(0, &to), 0);
+    assert_int_equal(fake_webhook(to, "/cb"), 0);
+    buf_addf(&url, "%s/cb?attempt=7", fake_provider_url(to));
+    assert_int_equal(fake_twilio_callback(from, buf_str(&url), "token", params), 0);
+    fake_callbacks_send(from, FAKE_IN_ORDER);
+    assert_true(fake_callbacks_wait(from, 10000));
+    assert_int_equal(fake_twilio_signature(buf_str(&url), "token", params, &signature), 0);
+    assert_string_equal(
+        fake_request_header(fake_request_at(to, 0), "X-Twilio-Signature"), buf_str(&signature));
+    assert_string_equal(fake_delivery_at(to, 0)->text, "MessageSid=SM1&To=%2B1555%200001");
+    buf_release(&url);
+    buf_release(&signature);
+    fake_provider_free(from);
+    fake_provider_free(to);
+}
+
 /* --- it fails a test when it has to ------------------------------------------------------- */
 
 static void assert_fault(struct fake_provider *p, const char *text)
@@ -290,6 +335,8 @@ int main(void)
         TEST(test_accepted_and_dropped),
         TEST(test_slack_and_vapi),
         TEST(test_callbacks),
+        TEST(test_twilio_signature),
+        TEST(test_signed_callback),
         TEST(test_verify),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
