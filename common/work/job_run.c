@@ -13,9 +13,11 @@
 #define LOOK_FIRST_MS 4
 #define LOOK_LAST_MS  108
 /* Claims look back to the last one that took all, and so much further, for transactions that took
- * their time to commit; and every so often at everything. */
-#define LOOK_BACK_MS   250
-#define LOOK_AT_ALL_MS 1000
+ * their time to commit; and every so often at everything, the more seldom the longer that takes. */
+#define LOOK_BACK_MS       250
+#define LOOK_AT_ALL_MS     1000
+#define LOOK_AT_ALL_MAX_MS 10000
+#define LOOK_AT_ALL_SHARE  200
 /* While a retry is near. */
 #define RETRY_LOOK_MS 250
 /* How often running handlers are held against their time-outs. */
@@ -131,16 +133,23 @@ static void note_claim(struct job_run_worker *w, bool took_all)
         w->took_all_ms = w->claim_sent_ms;
     else if (w->looks_at_all)
         w->took_all_ms = -1;
-    if (w->looks_at_all)
-        w->looked_at_all_ms = w->claim_sent_ms;
-    else if (took_all)
-        job_run_look_in(w, LOOK_AT_ALL_MS); /* whatever this one could not see */
+    if (w->looks_at_all) {
+        int64_t pause_ms = (clock_ms() - w->claim_sent_ms) * LOOK_AT_ALL_SHARE;
+        if (pause_ms < LOOK_AT_ALL_MS)
+            pause_ms = LOOK_AT_ALL_MS;
+        if (pause_ms > LOOK_AT_ALL_MAX_MS)
+            pause_ms = LOOK_AT_ALL_MAX_MS;
+        w->look_at_all_at_ms = w->claim_sent_ms + pause_ms;
+    } else if (took_all && w->look_at_all_at_ms > w->claim_sent_ms) {
+        /* whatever this one could not see */
+        job_run_look_in(w, w->look_at_all_at_ms - w->claim_sent_ms);
+    }
 }
 
 /* How far to look back, -1: at everything. */
 static int64_t look_back_ms(const struct job_run_worker *w, int64_t now_ms)
 {
-    if (w->took_all_ms < 0 || now_ms - w->looked_at_all_ms >= LOOK_AT_ALL_MS)
+    if (w->took_all_ms < 0 || now_ms >= w->look_at_all_at_ms)
         return -1;
     return now_ms - w->took_all_ms + LOOK_BACK_MS;
 }

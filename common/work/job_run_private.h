@@ -40,15 +40,15 @@ struct job_run_worker {
     struct loop_defer *turn;
     struct loop_timer *look_again;
     struct loop_timer *timeouts;
-    size_t batch;             /* the size of the next claim */
-    int64_t claim_sent_ms;    /* monotonic, of the claim under way or the last */
-    int64_t looked_at_all_ms; /* when a claim last looked at everything */
-    int64_t took_all_ms;      /* when a claim took all that was due; -1: none has */
-    bool looks_at_all;        /* the claim under way */
-    size_t statements;        /* unanswered, beside claim and finish */
-    int64_t look_at_ms;       /* when look_again fires, monotonic */
-    int64_t look_ms;          /* the wait before it, while work was found lately */
-    int64_t retries_until_ms; /* a run that failed here falls due again until then */
+    size_t batch;              /* the size of the next claim */
+    int64_t claim_sent_ms;     /* monotonic, of the claim under way or the last */
+    int64_t look_at_all_at_ms; /* when a claim looks at everything again */
+    int64_t took_all_ms;       /* when a claim took all that was due; -1: none has */
+    bool looks_at_all;         /* the claim under way */
+    size_t statements;         /* unanswered, beside claim and finish */
+    int64_t look_at_ms;        /* when look_again fires, monotonic */
+    int64_t look_ms;           /* the wait before it, while work was found lately */
+    int64_t retries_until_ms;  /* a run that failed here falls due again until then */
     bool claiming, finishing;
     bool wanted;    /* a claim is worth its while */
     bool apart;     /* the last finish and claim failed together: send them apart */
