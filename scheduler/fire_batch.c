@@ -30,6 +30,7 @@ struct fire_batch {
     struct schedules schedules;
     struct entries entries;
     size_t n_fires;
+    int64_t due_ms;
     int64_t next_ms;
 };
 
@@ -98,6 +99,7 @@ void fire_batch_reset(struct fire_batch *b)
     b->schedules.n = 0;
     b->entries.n = 0;
     b->n_fires = 0;
+    b->due_ms = 0;
     b->next_ms = INT64_MAX;
 }
 
@@ -162,6 +164,7 @@ int fire_batch_add(struct fire_batch *b, const struct db_result *claimed, int ro
     _cleanup_(schedule_rule_freep) struct schedule_rule *rule = NULL;
     _cleanup_(buf_release) struct buf faults = BUF_INIT(FAULT_BYTES_MAX);
     struct schedule_plan plan = {.accounted = db_int(claimed, row, "accounted_s"), .ends = true};
+    int64_t due_ms = db_int(claimed, row, "due_ms"), now_ms = db_int(claimed, row, "now_ms");
     int err = schedules_reserve(s);
 
     if (err == 0)
@@ -170,7 +173,7 @@ int fire_batch_add(struct fire_batch *b, const struct db_result *claimed, int ro
     if (err == ERR_NOMEM)
         return err;
     if (rule) {
-        schedule_plan_make(rule, plan.accounted, db_int(claimed, row, "now_ms"), &plan);
+        schedule_plan_make(rule, plan.accounted, due_ms > now_ms ? due_ms : now_ms, &plan);
         if (!had_next)
             log_computed(claimed, row, &plan);
     } else {
@@ -189,6 +192,8 @@ int fire_batch_add(struct fire_batch *b, const struct db_result *claimed, int ro
     s->n++;
     if ((had_next && !s->claimed[s->n - 1]) || (!rule && !s->fault[s->n - 1]))
         return ERR_NOMEM;
+    if (due_ms > b->due_ms)
+        b->due_ms = due_ms;
     if (!plan.ends && s->next_run[s->n - 1] < b->next_ms)
         b->next_ms = s->next_run[s->n - 1];
     return add_entries(b, s->id[s->n - 1], &plan);
@@ -204,6 +209,11 @@ size_t fire_batch_count(const struct fire_batch *b)
 size_t fire_batch_fires(const struct fire_batch *b)
 {
     return b->n_fires;
+}
+
+int64_t fire_batch_due_ms(const struct fire_batch *b)
+{
+    return b->due_ms;
 }
 
 int64_t fire_batch_next_ms(const struct fire_batch *b)

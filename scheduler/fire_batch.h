@@ -29,6 +29,8 @@ MUST_CHECK int fire_batch_add(struct fire_batch *b, const struct db_result *clai
 size_t fire_batch_count(const struct fire_batch *b);
 /* How many slots fire. */
 size_t fire_batch_fires(const struct fire_batch *b);
+/* When it may be fired: UTC milliseconds. Later than the claim where it was claimed ahead. */
+int64_t fire_batch_due_ms(const struct fire_batch *b);
 /* When the first of its schedules runs again: UTC milliseconds; INT64_MAX for never. */
 int64_t fire_batch_next_ms(const struct fire_batch *b);
 

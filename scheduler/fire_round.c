@@ -10,6 +10,8 @@
 #include "scheduler/zone_rules.h"
 #include "sql/scheduler.h"
 
+/* A round begins so long before the next run: less than claim_schedules looks ahead. */
+#define AHEAD_MS 200
 /* The workers of a queue are woken at most so often. */
 #define HINT_INTERVAL_MS 100
 
@@ -84,13 +86,18 @@ static enum step round_zones(struct job *job, const struct event *ev)
 
 /* --- what is due ------------------------------------------------------------------------------ */
 
+/* What the database's clock will show when a statement that is sent now arrives there: as long
+ * after the claim as the claim was sent ago. */
+static int64_t db_now_ms(const struct fire_round *r)
+{
+    return r->db_now_ms + clock_ms() - r->asked_ms;
+}
+
 int64_t fire_round_wait_ms(const struct fire_round *r)
 {
-    int64_t db_now = r->db_now_ms + clock_ms() - r->answered_ms;
+    int64_t ahead = r->next_ms == INT64_MAX ? INT64_MAX : r->next_ms - AHEAD_MS - db_now_ms(r);
 
-    if (r->next_ms == INT64_MAX)
-        return INT64_MAX;
-    return r->full || r->next_ms <= db_now ? 0 : r->next_ms - db_now;
+    return r->full || ahead < 0 ? 0 : ahead;
 }
 
 /* Where a round goes when nothing more is due. */
@@ -111,7 +118,6 @@ static int read_claim(struct fire_round *r, const struct db_result *claimed)
     int err = 0;
 
     fire_batch_reset(r->batch);
-    r->answered_ms = clock_ms();
     r->db_now_ms = db_int(claimed, 0, "now_ms");
     r->previews_wanted = db_bool(claimed, 0, "previews_wanted");
     r->full = !db_is_null(claimed, 0, "wait_ms") && db_int(claimed, 0, "wait_ms") == 0;
@@ -133,6 +139,7 @@ static enum step round_claim(struct job *job, const struct event *ev)
 
     if (ev->kind == EVENT_ENTER) {
         struct db_args args;
+        r->asked_ms = clock_ms();
         db_args_init(&args);
         db_arg_int(&args, service_daemon_id(r->service));
         return send_query(job, &SQL_claim_schedules, 0, &args, 0);
@@ -145,22 +152,33 @@ static enum step round_claim(struct job *job, const struct event *ev)
     return fire_batch_count(r->batch) > 0 ? job_next(job, ROUND_FIRE) : after_firing(job);
 }
 
+static enum step send_fire(struct job *job)
+{
+    struct fire_round *r = round_of(job);
+    bool hint = clock_ms() - r->hinted_at_ms >= HINT_INTERVAL_MS;
+    struct db_args args;
+
+    if (fire_batch_fires(r->batch) > 0) {
+        r->hint_owed = !hint;
+        if (hint)
+            r->hinted_at_ms = clock_ms();
+    }
+    fire_batch_args(r->batch, service_daemon_id(r->service), hint, &args);
+    return send_query(job, &SQL_fire_slots, 0, &args, 0);
+}
+
 static enum step round_fire(struct job *job, const struct event *ev)
 {
     struct fire_round *r = round_of(job);
     enum step step;
 
     if (ev->kind == EVENT_ENTER) {
-        bool hint = clock_ms() - r->hinted_at_ms >= HINT_INTERVAL_MS;
-        struct db_args args;
-        if (fire_batch_fires(r->batch) > 0) {
-            r->hint_owed = !hint;
-            if (hint)
-                r->hinted_at_ms = clock_ms();
-        }
-        fire_batch_args(r->batch, service_daemon_id(r->service), hint, &args);
-        return send_query(job, &SQL_fire_slots, 0, &args, 0);
+        /* The clock is read in whole milliseconds, rounded down: one more is never too early. */
+        int64_t wait = fire_batch_due_ms(r->batch) + 1 - db_now_ms(r);
+        return wait > 0 ? job_pause(job, wait) : send_fire(job);
     }
+    if (ev->kind == EVENT_PAUSE_OVER)
+        return send_fire(job);
     if (!answered(job, ev, &SQL_fire_slots, &step))
         return step;
     fire_log_slots(r->service, ev->db, (int64_t)fire_batch_count(r->batch));

@@ -29,9 +29,9 @@ struct fire_round {
     /* Of the last claim. */
     bool full; /* more is due than was claimed */
     bool previews_wanted;
-    int64_t db_now_ms;   /* the database's clock, UTC milliseconds */
-    int64_t answered_ms; /* monotonic: when it was read */
-    int64_t next_ms;     /* the next run of all, UTC milliseconds; INT64_MAX for none */
+    int64_t db_now_ms; /* the database's clock, UTC milliseconds */
+    int64_t asked_ms;  /* monotonic: when it was asked for */
+    int64_t next_ms;   /* the next run of all, UTC milliseconds; INT64_MAX for none */
 };
 
 enum fire_round_state {
@@ -48,7 +48,7 @@ enum fire_round_state {
 /* For the job's type, whose over() is its owner's. */
 extern const struct job_state fire_round_states[FIRE_ROUND_N_STATES];
 
-/* Milliseconds until the next run, 0 when it is due; INT64_MAX for none. */
+/* Milliseconds until the next round has something to do; INT64_MAX for never. */
 int64_t fire_round_wait_ms(const struct fire_round *r);
 
 #endif

@@ -1,12 +1,16 @@
 -- Claims up to 1000 schedules for daemon $1 that are due, or have no next run (they are repaired), and
 -- tells when the next one falls due: always at least one row, with a NULL id when nothing was
--- claimed. A lock is taken over when it is of $1 itself (a claim whose answer was lost), of a daemon
+-- claimed. When none is due, those of the next instant are claimed ahead if it is at most 250 ms away:
+-- the scheduler works them out and fires them at that instant. A lock is taken over when it is of $1 itself (a claim whose answer was lost), of a daemon
 -- that is dead, or older than 30 s: a claim is held for milliseconds. wait_ms is NULL when nothing is
 -- to come, and 0 when more is due than was claimed.
-WITH due AS (
+WITH horizon AS (
+    SELECT greatest(now(), least(now() + interval '250 milliseconds', (
+        SELECT s.next_run_at FROM job_schedule s WHERE s.enabled ORDER BY s.next_run_at LIMIT 1))) AS until
+), due AS (
     SELECT s.id
     FROM job_schedule s
-    WHERE s.enabled AND s.next_run_at <= now()
+    WHERE s.enabled AND s.next_run_at <= (SELECT h.until FROM horizon h)
         AND (s.locked_by IS NULL OR s.locked_by = $1
             OR s.locked_at < now() - interval '30 seconds' OR daemon_is_dead(s.locked_by))
     ORDER BY s.next_run_at
@@ -34,13 +38,14 @@ WITH due AS (
         ELSE (
             SELECT ceil(extract(epoch FROM s.next_run_at - now()) * 1000)
             FROM job_schedule s
-            WHERE s.enabled AND s.next_run_at > now() AND s.next_run_at < 'infinity'
+            WHERE s.enabled AND s.next_run_at > (SELECT h.until FROM horizon h) AND s.next_run_at < 'infinity'
             ORDER BY s.next_run_at
             LIMIT 1) END AS wait_ms,
         EXISTS (SELECT FROM schedule_preview v WHERE v.wanted) AS previews_wanted,
         floor(extract(epoch FROM now()) * 1000)::bigint AS now_ms
 )
-SELECT c.id, c.key, c.definition, c.revision, c.fence, c.next_run_at AS claimed, c.awaits_next, c.grace_ms,
+SELECT c.id, c.key, c.definition, c.revision, c.fence, c.next_run_at AS claimed,
+    ceil(extract(epoch FROM c.next_run_at) * 1000)::bigint AS due_ms, c.awaits_next, c.grace_ms,
     c.rescues, floor(extract(epoch FROM c.accounted_until))::bigint AS accounted_s,
     a.now_ms, a.wait_ms::bigint AS wait_ms, a.previews_wanted
 FROM ahead a LEFT JOIN claimed c ON true
