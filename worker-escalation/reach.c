@@ -9,6 +9,8 @@
 
 /* Of an attempt: asking and sending, each with SEND_TIMEOUT, and this for the way. */
 #define DEADLINE_MARGIN_MS 5000
+/* While so many are in hand, fewer places than this wait for others to become free. */
+#define CLAIM_WORTH 32
 
 /* --- deliveries --------------------------------------------------------------------------- */
 
@@ -28,6 +30,10 @@ static void delivery_ended(struct reach *r, struct delivery *d)
 
     if (load)
         --*load;
+    if (r->behind) {
+        r->behind = false;
+        r->claim_wanted = true;
+    }
     while ((member = delivery_take_member(d)) != NULL)
         finish_list_push(&r->done, member);
     finish_list_push(&r->done, d);
@@ -113,11 +119,12 @@ static void take_claimed(struct reach *r, struct db_result *res)
     if (db_rows(rows) > 0 && !db_is_null(rows, 0, "next_in_ms"))
         service_wake_in(r->service, db_int(rows, 0, "next_in_ms"));
     r->polls_due = db_rows(rows) > 0 && db_bool(rows, 0, "polls_due");
-    if (n >= r->batch) {
+    if (n >= r->claim_limit) {
         r->claim_wanted = true;
         r->batch = r->batch * 4 > BATCH_MAX ? BATCH_MAX : r->batch * 4;
     } else {
         r->batch = n > BATCH_MIN ? n : BATCH_MIN;
+        r->behind = r->passed_over;
     }
     claimed_drop(claimed);
 }
@@ -145,11 +152,13 @@ static void on_claimed(void *arg, struct db_result *res)
     service_wake_in(r->service, AGAIN_MS);
 }
 
+/* How many rows to claim now; 0 when it is not worth a statement yet. */
 static int64_t room(const struct reach *r)
 {
     int64_t free_places = r->config->max_in_flight - r->in_hand;
+    int64_t limit = free_places < r->batch ? free_places : r->batch;
 
-    return free_places < r->batch ? free_places : r->batch;
+    return limit < CLAIM_WORTH && limit < r->batch && r->in_hand > CLAIM_WORTH ? 0 : limit;
 }
 
 static void claim_args(struct reach *r, int64_t limit, struct db_args *args)
@@ -164,6 +173,7 @@ static void claim_args(struct reach *r, int64_t limit, struct db_args *args)
         if (channels[i]->build_ask)
             askable[n_askable++] = channels[i]->name;
     }
+    r->passed_over = n_full > 0;
     db_arg_int(args, service_daemon_id(r->service));
     db_arg_int(args, limit);
     db_arg_strs(args, gates, n_gates);
@@ -187,7 +197,7 @@ static bool send_claim(struct reach *r)
     db_args_release(&args);
     if (err)
         return false;
-    r->batch = limit;
+    r->claim_limit = limit;
     r->claiming = true;
     r->claim_wanted = false;
     return true;

@@ -32,8 +32,11 @@ struct reach {
     bool claim_wanted;
     bool claiming;
     bool draining;
-    bool unlearned; /* the connection broke while a claim was under way */
-    int64_t batch;
+    bool unlearned;      /* the connection broke while a claim was under way */
+    int64_t batch;       /* what a claim takes at most, by the backlog */
+    int64_t claim_limit; /* of the claim under way, or the last */
+    bool passed_over;    /* it left out channels that were full */
+    bool behind;         /* so there may be more as soon as one has room */
     bool telling;
     int64_t told_at_ms;
     bool rescuing;

@@ -141,6 +141,9 @@ static int64_t peak_kb(pid_t pid)
 static void run(struct bench_reach *b, const char *name, int64_t n, int64_t spread_ms)
 {
     struct bench_series lateness = {0};
+
+    if (n == 0)
+        return;
     int64_t first_ms = plan(b, n, spread_ms);
     int64_t cpu_ns = bench_cpu_ns(b->worker);
 

@@ -42,7 +42,8 @@ WITH due AS MATERIALIZED (
     CROSS JOIN LATERAL (
         SELECT CASE WHEN u.quiet_from IS NOT NULL AND NOT p.passes
                 THEN quiet_until(u.quiet_from, u.quiet_until, u.time_zone) END AS quiet,
-            CASE WHEN n.attempts = 0 AND NOT p.passes
+            CASE WHEN n.attempts = 0 AND n.channel = ANY(ARRAY(SELECT t.channel FROM throttle_rule AS t))
+                AND NOT p.passes
                 THEN throttle_until(n.contact_method_id, n.channel) END AS throttled) AS h
 ), taken AS (
     UPDATE notification AS n
@@ -67,13 +68,13 @@ WITH due AS MATERIALIZED (
     RETURNING n.id, n.fence, n.incident_id, n.user_id, n.contact_method_id, n.channel, n.mode, n.kind,
         n.gate, n.policy, n.body, n.attempts, n.due_at, n.useless_after, n.unsettled_since, j.verdict, j.wanted,
         n.idempotency_key, n.created_at, j.passes,
-        coalesce(j.circuit, n.channel) AS circuit
+        coalesce(j.circuit, n.channel) AS circuit,
+        CASE WHEN j.verdict IN ('send', 'settle') THEN nextval('attempt_id_seq') END AS attempt_id
 ), begun AS (
-    INSERT INTO attempt (notification_id, number, circuit, daemon_id, fence, started_at, deadline_at)
-    SELECT t.id, t.attempts, t.circuit, $1::bigint, t.fence, now(), now() + $5::bigint * interval '1 millisecond'
+    INSERT INTO attempt (id, notification_id, number, circuit, daemon_id, fence, started_at, deadline_at)
+    SELECT t.attempt_id, t.id, t.attempts, t.circuit, $1::bigint, t.fence, now(), now() + $5::bigint * interval '1 millisecond'
     FROM taken AS t
-    WHERE t.verdict IN ('send', 'settle')
-    RETURNING id, notification_id
+    WHERE t.attempt_id IS NOT NULL
 ), coming AS (
     (SELECT n.next_attempt_at AS at
     FROM notification AS n
@@ -91,7 +92,7 @@ SELECT (SELECT ceil(extract(epoch FROM min(at) - now()) * 1000)::bigint
         FROM (SELECT at FROM coming UNION ALL SELECT held_until FROM judged WHERE verdict = 'held') AS c) AS next_in_ms,
     EXISTS (SELECT FROM notification AS n WHERE n.poll_at <= now()) AS polls_due,
     t.id, t.fence, t.verdict, t.wanted, t.passes, t.contact_method_id, t.incident_id, t.channel, t.circuit, t.mode, t.kind, t.gate, t.policy,
-    t.body, t.attempts AS attempt, b.id AS attempt_id, c.address, u.name AS person, o.name AS owner,
+    t.body, t.attempts AS attempt, t.attempt_id, c.address, u.name AS person, o.name AS owner,
     i.title, i.kind AS incident_kind,
     extract(epoch FROM i.starts_at - now())::bigint AS starts_in_s,
     local_time_text(i.starts_at, u.time_zone) AS starts_local,
@@ -112,7 +113,6 @@ SELECT (SELECT ceil(extract(epoch FROM min(at) - now()) * 1000)::bigint
     CASE WHEN t.verdict IN ('unreachable', 'unknown') THEN notification_fail_over(t.id) END AS successor
 FROM (SELECT) AS always
 LEFT JOIN taken AS t ON true
-LEFT JOIN begun AS b ON b.notification_id = t.id
 LEFT JOIN contact_method AS c ON c.id = t.contact_method_id
 LEFT JOIN users AS u ON u.id = t.user_id
 LEFT JOIN incident AS i ON i.id = t.incident_id

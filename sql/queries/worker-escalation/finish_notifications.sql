@@ -28,7 +28,7 @@ WITH given AS MATERIALIZED (
     ORDER BY n.id
     FOR UPDATE OF n
 ), weighed AS MATERIALIZED (
-    SELECT n.id, n.policy, n.useless_after, n.tries + 1 AS tries, g.outcome, g.provider_id, g.failure,
+    SELECT n.id, n.org_id, n.useless_after, n.tries + 1 AS tries, g.outcome, g.provider_id, g.failure,
         g.http_status, g.poll_ms, g.contact_dead, g.elapsed_ms, g.url, n.attempts, n.contact_method_id,
         coalesce(i.status = 'open' AND i.revision = n.revision, true) AS wanted,
         greatest(g.retry_after_ms, (2 ^ least(n.tries, 2)) * 1000 * (0.75 + random() / 2)) AS delay_ms,
@@ -43,7 +43,7 @@ WITH given AS MATERIALIZED (
     JOIN given AS g ON g.id = n.id
     LEFT JOIN incident AS i ON i.id = n.incident_id
 ), decided AS MATERIALIZED (
-    SELECT w.id, w.outcome, w.provider_id, w.failure, w.http_status, w.poll_ms, w.contact_dead,
+    SELECT w.id, w.org_id, w.outcome, w.provider_id, w.failure, w.http_status, w.poll_ms, w.contact_dead,
         w.elapsed_ms, w.url, w.attempts, w.contact_method_id, w.delay_ms, w.circuit_ms,
         CASE
             WHEN w.outcome IN ('accepted', 'bundled') THEN w.outcome
@@ -86,7 +86,7 @@ WITH given AS MATERIALIZED (
     FROM decided AS d
     JOIN attempt AS a ON a.notification_id = d.id AND a.number = d.attempts
     WHERE n.id = d.id
-    RETURNING n.id, n.state, n.channel, n.incident_id, n.rung_id, n.org_id, n.due_at, n.sent_at, n.next_attempt_at, n.gate
+    RETURNING n.id, n.state, n.channel, n.incident_id, n.rung_id, n.due_at, n.sent_at, n.next_attempt_at, n.gate
 ), ended AS (
     UPDATE attempt AS a
     SET finished_at = now(), outcome = d.outcome, provider_id = d.provider_id,
@@ -108,8 +108,8 @@ WITH given AS MATERIALIZED (
     WHERE d.contact_dead AND c.id = d.contact_method_id AND c.disabled_at IS NULL
 ), logged AS (
     INSERT INTO webhook_delivery_log (org_id, notification_id, url, attempt, http_status, elapsed_ms, failure)
-    SELECT m.org_id, d.id, d.url, d.attempts, nullif(d.http_status, 0), d.elapsed_ms, d.failure
-    FROM decided AS d JOIN moved AS m ON m.id = d.id
+    SELECT d.org_id, d.id, d.url, d.attempts, nullif(d.http_status, 0), d.elapsed_ms, d.failure
+    FROM decided AS d
     WHERE d.url IS NOT NULL
 )
 SELECT g.id,
