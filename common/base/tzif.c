@@ -20,6 +20,8 @@
 #define CYCLE_S     (INT64_C(146097) * CIVIL_DAY_S)
 #define RULE_YEARS  (CYCLE_YEARS + 5)
 #define RULE_FROM   1900 /* where a file has a rule and no transition */
+/* No rule begins earlier: a billion years ago, which still is a year that an int counts. */
+#define RULE_EARLIEST (-(INT64_C(1) << 55))
 
 struct step {
     int64_t at;        /* the offset holds from here; INT64_MIN in the first */
@@ -191,7 +193,7 @@ static int compare_changes(const void *a, const void *b)
 /* Unrolls the rule from the last transition of the file. */
 static int add_rule(struct tzif *tz, const struct tz_rule *rule, bool any, int64_t last)
 {
-    int year = any ? year_of(last) - 1 : RULE_FROM;
+    int year = any ? year_of(last > RULE_EARLIEST ? last : RULE_EARLIEST) - 1 : RULE_FROM;
     /* Changes may spill over into the neighbouring year by at most eight days. */
     int64_t end = (civil_time_days(year + RULE_YEARS - 1, 1, 1) + 9) * CIVIL_DAY_S;
     size_t n = 0, from = tz->n;
