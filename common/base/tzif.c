@@ -15,6 +15,8 @@
 /* zic writes no earlier instant; sums with offsets stay far from overflow. */
 #define INSTANT_MIN (-(INT64_C(1) << 59))
 #define INSTANT_MAX INT64_C(253402300800) /* the year 10000 */
+/* The latest change that a file may list, in the year 5000; what comes later is its rule's. */
+#define LISTED_MAX INT64_C(95617584000)
 /* The calendar and its weekdays repeat after 400 years. */
 #define CYCLE_YEARS 400
 #define CYCLE_S     (INT64_C(146097) * CIVIL_DAY_S)
@@ -126,7 +128,7 @@ static int check_block(const struct block *b)
     for (size_t i = 0; i < b->n.time; i++) {
         int64_t at = block_time(b, i);
 
-        if (at < INSTANT_MIN || at > INSTANT_MAX || b->indexes[i] >= b->n.type)
+        if (at < INSTANT_MIN || at > LISTED_MAX || b->indexes[i] >= b->n.type)
             return ERR_INVALID;
         if (i > 0 && at <= block_time(b, i - 1))
             return ERR_INVALID;
