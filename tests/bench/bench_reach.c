@@ -100,7 +100,8 @@ static void count_requests(struct bench_reach *b, int64_t n, int64_t first_ms, i
         twice += seen[k];
         lost -= !seen[k];
         seen[k] = true;
-        bench_series_add(lateness, (double)(r->at_ms - first_ms - k * spread_ms / n));
+        int64_t due_ms = first_ms + k * spread_ms / n;
+        bench_series_add(lateness, (double)(r->at_ms - due_ms));
     }
     b->told = fake_request_count(b->fake);
     free(seen);
