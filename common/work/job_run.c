@@ -189,7 +189,8 @@ static void on_claim(void *arg, struct db_result *r)
     loop_defer_start(w->turn);
 }
 
-static bool send_claim(struct job_run_worker *w, size_t limit)
+/* `durable`: the statement before it in the same transaction has to be. */
+static bool send_claim(struct job_run_worker *w, size_t limit, bool durable)
 {
     struct db_args args;
     int64_t now_ms = clock_ms(), back_ms = look_back_ms(w, now_ms);
@@ -202,6 +203,7 @@ static bool send_claim(struct job_run_worker *w, size_t limit)
         db_arg_null(&args);
     else
         db_arg_int(&args, back_ms);
+    db_arg_bool(&args, durable);
     w->claim_sent_ms = now_ms;
     w->looks_at_all = back_ms < 0;
     int err = db_conn_send(w->db, &SQL_claim_runs, &args, 0, on_claim, w);
@@ -227,7 +229,7 @@ static void turn(void *arg)
 
     if (finish && !job_run_send_finish(w, together ? DB_WITH_NEXT : DB_RETRY))
         job_run_look_in(w, APOLOGY_MS);
-    if (claim && !send_claim(w, room))
+    if (claim && !send_claim(w, room, together))
         job_run_look_in(w, APOLOGY_MS);
     if (!claim && !w->wanted && w->options.idle && job_run_worker_idle(w))
         w->options.idle(w->options.arg);
@@ -305,22 +307,36 @@ void job_run_worker_wake(struct job_run_worker *w)
     loop_defer_start(w->turn);
 }
 
+static void on_settled(void *arg, struct db_result *r)
+{
+    struct job_run_worker *w = arg;
+
+    if (!r->err && db_int(r, 0, "taken_again"))
+        log_warn(F(F_STR("queue", w->queue), F_INT("runs", db_int(r, 0, "taken_again"))),
+            "the server had forgotten claims when it crashed: they are taken again");
+    job_run_on_released(w, r);
+}
+
 void job_run_worker_reconnected(struct job_run_worker *w)
 {
     struct db_args args;
     size_t n = 0, total = w->n_running + w->waiting.n;
-    int64_t *ids = malloc((total + 1) * sizeof(*ids));
+    int64_t *ids = malloc(2 * (total + 1) * sizeof(*ids)), *fences = ids + total;
 
     if (!ids)
         return; /* the rescue by time-out finds them later */
-    for (const struct run *run = w->running; run; run = run->next)
-        ids[n++] = run->pub.id;
+    for (const struct run *run = w->running; run; run = run->next, n++) {
+        ids[n] = run->pub.id;
+        fences[n] = run->timed_out ? 0 : run->pub.fence;
+    }
     memcpy(ids + n, w->waiting.ids, w->waiting.n * sizeof(*ids));
+    memcpy(fences + n, w->waiting.fences, w->waiting.n * sizeof(*ids));
     db_args_init(&args);
     db_arg_str(&args, w->queue);
     db_arg_int(&args, w->daemon_id);
     db_arg_ints(&args, ids, total);
-    if (db_conn_send(w->db, &SQL_release_orphans, &args, DB_RETRY, job_run_on_released, w) == 0)
+    db_arg_ints(&args, fences, total);
+    if (db_conn_send(w->db, &SQL_settle_claims, &args, DB_RETRY, on_settled, w) == 0)
         w->statements++;
     db_args_release(&args);
     free(ids);

@@ -72,12 +72,12 @@ static int take_claim(struct reference *f)
 static int turn(struct reference *f)
 {
     const char *finish[] = {f->ids, f->fences, f->daemon};
-    const char *claim[] = {"bench", "1000", f->daemon, NULL};
     bool finishes = f->holds;
+    const char *claim[] = {"bench", "1000", f->daemon, NULL, finishes ? "t" : "f"};
 
     if (finishes)
         check(f->db, PQsendQueryPrepared(f->db, SQL_finish_runs.name, 3, finish, NULL, NULL, 0));
-    check(f->db, PQsendQueryPrepared(f->db, SQL_claim_runs.name, 4, claim, NULL, NULL, 0));
+    check(f->db, PQsendQueryPrepared(f->db, SQL_claim_runs.name, 5, claim, NULL, NULL, 0));
     check(f->db, PQpipelineSync(f->db));
     if (finishes) {
         PQclear(next_result(f->db, PGRES_COMMAND_OK));

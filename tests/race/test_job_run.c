@@ -199,6 +199,53 @@ static void test_a_cut_connection_loses_nothing(void **state)
     assert_int_equal(harness_proc_stop(p, DEADLINE_MS), 0);
 }
 
+static bool three_have_started(void *trace)
+{
+    int lines, runs;
+
+    read_trace(trace, &lines, &runs);
+    return runs == 3;
+}
+
+/* A claim is not waited for until it is on disk. One that the server forgot in a crash is taken
+ * again by the process that has the run in its hands: nobody else starts it. */
+static void test_a_claim_that_the_server_forgot(void **state)
+{
+    struct harness *h = *state;
+    const char *trace = harness_write_file(h, "trace", "");
+    int lines, runs;
+
+    /* Only what is committed durably reaches the disk before the crash. */
+    harness_exec(h, "ALTER SYSTEM SET synchronous_commit = on");
+    harness_exec(h, "ALTER SYSTEM SET wal_writer_delay = '10s'");
+    harness_exec(h, "ALTER SYSTEM SET wal_writer_flush_after = '1GB'");
+    harness_exec(h, "SELECT pg_reload_conf()");
+    harness_await(h, DEADLINE_MS,
+        "SELECT current_setting('wal_writer_delay') = '10s'"
+        " AND current_setting('synchronous_commit') = 'on'");
+    struct harness_proc *p = spawn_worker(h, trace);
+    harness_proc_await_log(p, "is ready", DEADLINE_MS);
+    enqueue(h, "hang", 3);
+    harness_exec(h, "NOTIFY tocsin_bench");
+    harness_await_that(
+        h, DEADLINE_MS, three_have_started, (void *)trace, "three runs have started");
+    harness_postgres_crash(h);
+    harness_postgres_start(h);
+    harness_proc_await_log(p, "they are taken again", DEADLINE_MS);
+    struct harness_proc *other = spawn_worker(h, trace);
+    harness_proc_await_log(other, "is ready", DEADLINE_MS);
+    enqueue(h, "noop", 1);
+    harness_exec(h, "NOTIFY tocsin_bench");
+    harness_await(h, DEADLINE_MS, "SELECT count(*) = 1 FROM job_run_done");
+    read_trace(trace, &lines, &runs);
+    assert_int_equal(lines, 4);
+    assert_int_equal(runs, 4);
+    assert_string_equal(
+        harness_rows(h, "SELECT r.attempt, d.pid IS NOT NULL FROM job_run AS r"
+                        " LEFT JOIN daemon AS d ON d.id = r.locked_by AND d.stopped_at IS NULL"),
+        "1|t\n1|t\n1|t");
+}
+
 /* SIGTERM gives back at once what has not been started, and ends what has. */
 static void test_drain_leaves_no_lock(void **state)
 {
@@ -232,6 +279,8 @@ int main(void)
         CASE(test_a_late_finish_is_thrown_away),
         CASE(test_a_cut_connection_loses_nothing),
         CASE(test_drain_leaves_no_lock),
+        cmocka_unit_test_setup_teardown(
+            test_a_claim_that_the_server_forgot, harness_setup_alone, harness_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

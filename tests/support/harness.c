@@ -181,6 +181,12 @@ void harness_postgres_stop(struct harness *h)
     (void)cluster(h, "stop", NULL, NULL);
 }
 
+void harness_postgres_crash(struct harness *h)
+{
+    assert_non_null(h->cluster);
+    (void)cluster(h, "stop", "--crash", NULL);
+}
+
 void harness_postgres_start(struct harness *h)
 {
     assert_non_null(h->cluster);

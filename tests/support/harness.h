@@ -63,6 +63,8 @@ void harness_clock_advance(struct harness *h, const char *interval);
 
 /* For harness_setup_alone() only. */
 void harness_postgres_stop(struct harness *h);
+/* What is not on disk is lost, as in a crash of the server. */
+void harness_postgres_crash(struct harness *h);
 void harness_postgres_start(struct harness *h);
 
 /* --- processes ------------------------------------------------------------------------------- */

@@ -4,6 +4,12 @@
 -- to it without an index, and one that moved just before the lock is left to the next claim.
 -- Looks back $4 ms, NULL: at everything. While a snapshot is held, what was finished since stands
 -- dead at the head of the index; a claim just after another need not read it again.
+-- Unless $5, nobody waits for the disk: a claim that the server forgets when it crashes is as if it had
+-- never been made, and settle_claims takes it again. With the finish of other runs in one transaction
+-- it has to be durable.
+WITH lazily AS MATERIALIZED (
+    SELECT set_config('synchronous_commit', 'off', true) WHERE NOT $5::boolean
+)
 UPDATE job_run
 SET locked_at = now(), locked_by = $3, fence = (SELECT nextval('fence_seq')), attempt = attempt + 1
 WHERE ctid = ANY (ARRAY(
@@ -19,7 +25,7 @@ WHERE ctid = ANY (ARRAY(
         LIMIT $2
         FOR UPDATE SKIP LOCKED
     ) AS due
-    LIMIT $2))
+    LIMIT $2)) AND (SELECT count(*) FROM lazily) >= 0
 RETURNING id, fence, handler, payload, trigger, schedule_key,
     to_char(slot AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS slot,
     attempt, max_attempts, timeout_ms
