@@ -219,11 +219,18 @@ $$;
 CREATE FUNCTION job_run_enqueue(queue text, handler text, payload jsonb DEFAULT '{}',
     run_at timestamptz DEFAULT NULL, priority int DEFAULT 5, max_attempts int DEFAULT 3,
     timeout_ms bigint DEFAULT 60000) RETURNS bigint
-LANGUAGE sql AS $$
-    INSERT INTO job_run (queue, handler, payload, run_at, priority, max_attempts, timeout_ms)
-    VALUES (queue, handler, payload, coalesce(run_at, now()), priority, max_attempts, timeout_ms);
-    SELECT job_run_hint(queue);
-    SELECT currval(pg_get_serial_sequence('job_run', 'id'));
+LANGUAGE plpgsql AS $$
+DECLARE
+    enqueued bigint;
+BEGIN
+    INSERT INTO job_run AS r (queue, handler, payload, run_at, priority, max_attempts, timeout_ms)
+    VALUES (job_run_enqueue.queue, job_run_enqueue.handler, job_run_enqueue.payload,
+        coalesce(job_run_enqueue.run_at, now()), job_run_enqueue.priority, job_run_enqueue.max_attempts,
+        job_run_enqueue.timeout_ms)
+    RETURNING r.id INTO enqueued;
+    PERFORM job_run_hint(job_run_enqueue.queue);
+    RETURN enqueued;
+END
 $$;
 
 GRANT USAGE ON SEQUENCE fence_seq TO tocsin_scheduler, tocsin_worker_calendar,

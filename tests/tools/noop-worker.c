@@ -24,6 +24,7 @@ static const struct config_key keys[] = {
 
 static void trace(struct service *s, const struct job_run *run)
 {
+    int64_t began_us = clock_us();
     const struct noop_config *config = service_config(s);
 
     if (!config->trace)
@@ -31,7 +32,7 @@ static void trace(struct service *s, const struct job_run *run)
     int fd = open(config->trace, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
     if (fd < 0)
         return;
-    (void)dprintf(fd, "%" PRId64 " %d %" PRId64 "\n", run->id, run->attempt, clock_us());
+    (void)dprintf(fd, "%" PRId64 " %d %" PRId64 "\n", run->id, run->attempt, began_us);
     (void)close(fd);
 }
 
