@@ -13,7 +13,8 @@
 #define LOOK_FIRST_MS 4
 #define LOOK_LAST_MS  108
 /* Claims look back to the last one that took all, and so much further, for transactions that took
- * their time to commit; and every so often at everything, the more seldom the longer that takes. */
+ * their time to commit; while one full batch follows another, to where the last began. And every so
+ * often at everything, the more seldom the longer that takes. */
 #define LOOK_BACK_MS       250
 #define LOOK_AT_ALL_MS     1000
 #define LOOK_AT_ALL_MAX_MS 10000
@@ -127,9 +128,13 @@ static void start_batch(struct job_run_worker *w, struct db_result *r)
 }
 
 /* What this claim tells the next about how far it has to look back. */
-static void note_claim(struct job_run_worker *w, bool took_all)
+static void note_claim(struct job_run_worker *w, const struct db_result *r, bool took_all)
 {
-    if (took_all)
+    w->oldest_us = took_all ? 0 : db_int(r, 0, "oldest_us");
+    w->oldest_id = took_all ? 0 : db_int(r, 0, "oldest_id");
+    if (took_all && w->from_oldest)
+        w->took_all_ms = -1; /* but for what is older, and less urgent */
+    else if (took_all)
         w->took_all_ms = w->claim_sent_ms;
     else if (w->looks_at_all)
         w->took_all_ms = -1;
@@ -146,12 +151,26 @@ static void note_claim(struct job_run_worker *w, bool took_all)
     }
 }
 
-/* How far to look back, -1: at everything. */
-static int64_t look_back_ms(const struct job_run_worker *w, int64_t now_ms)
+/* Where the next claim begins: at everything when it is time for that, else at the oldest of a full
+ * batch, else as far back as the last that took all. */
+static void add_begin(struct job_run_worker *w, struct db_args *args, bool durable, int64_t now_ms)
 {
-    if (w->took_all_ms < 0 || now_ms >= w->look_at_all_at_ms)
-        return -1;
-    return now_ms - w->took_all_ms + LOOK_BACK_MS;
+    bool all = now_ms >= w->look_at_all_at_ms;
+
+    w->from_oldest = !all && w->oldest_id > 0;
+    w->looks_at_all = all || (!w->from_oldest && w->took_all_ms < 0);
+    if (w->looks_at_all || w->from_oldest)
+        db_arg_null(args);
+    else
+        db_arg_int(args, now_ms - w->took_all_ms + LOOK_BACK_MS);
+    db_arg_bool(args, durable);
+    if (w->from_oldest) {
+        db_arg_int(args, w->oldest_us);
+        db_arg_int(args, w->oldest_id);
+    } else {
+        db_arg_null(args);
+        db_arg_null(args);
+    }
 }
 
 static void on_claim(void *arg, struct db_result *r)
@@ -166,13 +185,14 @@ static void on_claim(void *arg, struct db_result *r)
                 "claim failed: %s", r->message);
         w->wanted = true;
         w->took_all_ms = -1;
+        w->oldest_id = 0;
         job_run_look_in(w, APOLOGY_MS);
         return;
     }
     w->counts.claimed += (int64_t)n;
-    w->wanted = n == w->batch;
-    note_claim(w, n < w->batch);
-    if (w->wanted && w->batch < JOB_RUN_BATCH_MAX)
+    w->wanted = n == w->batch || w->from_oldest;
+    note_claim(w, r, n < w->batch);
+    if (n == w->batch && w->batch < JOB_RUN_BATCH_MAX)
         w->batch = w->batch * 4 < JOB_RUN_BATCH_MAX ? w->batch * 4 : JOB_RUN_BATCH_MAX;
     else if (n < w->batch / 4)
         w->batch = n > BATCH_FIRST ? n : BATCH_FIRST;
@@ -193,19 +213,14 @@ static void on_claim(void *arg, struct db_result *r)
 static bool send_claim(struct job_run_worker *w, size_t limit, bool durable)
 {
     struct db_args args;
-    int64_t now_ms = clock_ms(), back_ms = look_back_ms(w, now_ms);
+    int64_t now_ms = clock_ms();
 
     db_args_init(&args);
     db_arg_str(&args, w->queue);
     db_arg_int(&args, (int64_t)limit);
     db_arg_int(&args, w->daemon_id);
-    if (back_ms < 0)
-        db_arg_null(&args);
-    else
-        db_arg_int(&args, back_ms);
-    db_arg_bool(&args, durable);
+    add_begin(w, &args, durable, now_ms);
     w->claim_sent_ms = now_ms;
-    w->looks_at_all = back_ms < 0;
     int err = db_conn_send(w->db, &SQL_claim_runs, &args, 0, on_claim, w);
     db_args_release(&args);
     w->batch = limit;

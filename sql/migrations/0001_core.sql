@@ -146,7 +146,7 @@ CREATE TABLE job_run (
     autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000,
     autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 50000,
     autovacuum_vacuum_cost_delay = 0);
-CREATE INDEX job_run_claim ON job_run (queue, priority, run_at);
+CREATE INDEX job_run_claim ON job_run (queue, priority, run_at, id);
 CREATE UNIQUE INDEX job_run_slot ON job_run (schedule_key, slot, job_key) WHERE slot IS NOT NULL;
 CREATE UNIQUE INDEX job_run_exclusive ON job_run (job_key) WHERE exclusive;
 

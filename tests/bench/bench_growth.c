@@ -116,14 +116,13 @@ static void print_row(const char *what, int64_t rows, struct cost *c, double bas
     (void)fflush(stdout);
 }
 
-/* A tenth of the backlog at most is drained, so that it is what its name says all the while. */
 static void grow_backlog(PGconn *const *db, int64_t most, int64_t sample_runs)
 {
     double base_us = 0;
 
     for (int64_t runs = 10000; runs <= most; runs *= 10) {
         struct cost cost = {0};
-        int64_t each = runs / (10 * SAMPLES) < sample_runs ? runs / (10 * SAMPLES) : sample_runs;
+        int64_t each = runs / (SAMPLES + 1) < sample_runs ? runs / (SAMPLES + 1) : sample_runs;
         int64_t first = fill_backlog(db[0], runs);
         bench_exec(db[0], "BEGIN; LOCK TABLE job_run IN ACCESS EXCLUSIVE MODE");
         pid_t worker = start_worker(db[1]);

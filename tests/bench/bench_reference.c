@@ -73,11 +73,11 @@ static int turn(struct reference *f)
 {
     const char *finish[] = {f->ids, f->fences, f->daemon};
     bool finishes = f->holds;
-    const char *claim[] = {"bench", "1000", f->daemon, NULL, finishes ? "t" : "f"};
+    const char *claim[] = {"bench", "1000", f->daemon, NULL, finishes ? "t" : "f", NULL, NULL};
 
     if (finishes)
         check(f->db, PQsendQueryPrepared(f->db, SQL_finish_runs.name, 3, finish, NULL, NULL, 0));
-    check(f->db, PQsendQueryPrepared(f->db, SQL_claim_runs.name, 5, claim, NULL, NULL, 0));
+    check(f->db, PQsendQueryPrepared(f->db, SQL_claim_runs.name, 7, claim, NULL, NULL, 0));
     check(f->db, PQpipelineSync(f->db));
     if (finishes) {
         PQclear(next_result(f->db, PGRES_COMMAND_OK));

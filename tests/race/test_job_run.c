@@ -103,6 +103,39 @@ static void test_eight_processes_work_each_run_once(void **state)
     race(*state, 8);
 }
 
+/* The most urgent first, then the oldest, through many batches; what is older and less urgent than
+ * where a batch began is found all the same. */
+static void test_the_most_urgent_first(void **state)
+{
+    struct harness *h = *state;
+    const char *trace = harness_write_file(h, "trace", "");
+    int lines, runs;
+
+    harness_exec(h,
+        "INSERT INTO job_run (queue, handler, priority, run_at)"
+        " SELECT 'bench', 'noop', p.priority, now() - p.age - n * interval '1 millisecond'"
+        " FROM (VALUES (9, interval '3 hours'), (5, '2 hours'), (0, '1 hour')) AS p (priority, "
+        "age),"
+        " generate_series(1, 1500) AS n ORDER BY random()");
+    struct harness_proc *p = spawn_worker(h, trace);
+    harness_await(h, DEADLINE_MS, "SELECT count(*) = 4500 FROM job_run_done");
+    assert_int_equal(harness_proc_stop(p, DEADLINE_MS), 0);
+    read_trace(trace, &lines, &runs);
+    assert_int_equal(lines, 4500);
+    assert_int_equal(runs, 4500);
+    /* Runs of one batch start together; no batch has anything that should have gone before. */
+    assert_string_equal(
+        harness_rows(h,
+            "SELECT priority FROM job_run_done GROUP BY priority ORDER BY min(started_at),"
+            " priority"),
+        "0\n5\n9");
+    assert_int_equal(
+        harness_int(h,
+            "SELECT count(*) FROM job_run_done AS a JOIN job_run_done AS b"
+            " ON a.priority = b.priority AND a.run_at < b.run_at AND a.started_at > b.started_at"),
+        0);
+}
+
 /* Killed while runs are in hand: their rows are rescued, their attempts not counted. */
 static void test_a_killed_process_loses_nothing(void **state)
 {
@@ -273,6 +306,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(test_two_processes_work_each_run_once),
         CASE(test_eight_processes_work_each_run_once),
+        CASE(test_the_most_urgent_first),
         CASE(test_a_killed_process_loses_nothing),
         CASE(test_the_third_rescue_quarantines),
         CASE(test_failures_retry_then_quarantine),
