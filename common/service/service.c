@@ -181,7 +181,7 @@ static void on_notified(void *arg, const char *channel, const char *payload)
     if (s->phase != SERVICE_PHASE_RUNNING)
         return;
     if (s->runs && s->queue_channel && !strcmp(channel, s->queue_channel))
-        job_run_worker_wake(s->runs);
+        job_run_worker_hinted(s->runs);
     on_wake_timer(s);
 }
 

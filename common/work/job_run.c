@@ -8,8 +8,8 @@
 #include "sql/common.h"
 
 #define BATCH_FIRST 8
-/* After work was found more may follow, of which no hint tells because one was sent within 100 ms
- * before: look again soon, then three times later each time, until 160 ms have passed. */
+/* After work was found, or a hint came, more may follow, of which no hint tells because one was sent
+ * within 100 ms before: look again soon, then three times later each time, until 160 ms have passed. */
 #define LOOK_FIRST_MS 4
 #define LOOK_LAST_MS  108
 /* Claims look back to the last one that took all, and so much further, for transactions that took
@@ -320,6 +320,13 @@ void job_run_worker_wake(struct job_run_worker *w)
 {
     w->wanted = true;
     loop_defer_start(w->turn);
+}
+
+void job_run_worker_hinted(struct job_run_worker *w)
+{
+    w->look_ms = LOOK_FIRST_MS;
+    job_run_look_in(w, w->look_ms);
+    job_run_worker_wake(w);
 }
 
 static void on_settled(void *arg, struct db_result *r)

@@ -60,6 +60,9 @@ void job_run_worker_free(struct job_run_worker *w);
 
 /* There may be work: claims now, if there is room and no claim is under way. */
 void job_run_worker_wake(struct job_run_worker *w);
+/* A hint came: as above, and looks again for a while even if this finds nothing, since the hints of
+ * what was enqueued just after it were held back. */
+void job_run_worker_hinted(struct job_run_worker *w);
 /* A new session: gives back what was claimed in the old one without our learning of it. */
 void job_run_worker_reconnected(struct job_run_worker *w);
 /* Claims no more and gives back what is claimed and not started; runs in hand go on. */

@@ -202,7 +202,7 @@ BEGIN
     END IF;
 
     IF hint THEN
-        PERFORM pg_notify('tocsin_' || q, '') FROM unnest(queues) AS q;
+        PERFORM job_run_hint(q) FROM unnest(queues) AS q;
     END IF;
 
     RETURN QUERY
@@ -380,7 +380,7 @@ BEGIN
             WHERE r.id = g.run_id AND NOT r.id = ANY (coalesce(doomed, '{}'))
             RETURNING r.queue, r.waits_for
         )
-        SELECT coalesce(sum(q.runs), 0), count(pg_notify('tocsin_' || q.queue, '')) INTO more
+        SELECT coalesce(sum(q.runs), 0), count(job_run_hint(q.queue)) INTO more
         FROM (SELECT let.queue, count(*) AS runs FROM let WHERE let.waits_for = 0 GROUP BY let.queue) AS q;
         let_go := let_go + more;
 

@@ -186,7 +186,7 @@ BEGIN
         RAISE EXCEPTION 'no run % is in quarantine', run_id USING ERRCODE = 'no_data_found',
             HINT = 'SELECT id, reason, failure FROM job_run_quarantine';
     END IF;
-    PERFORM pg_notify('tocsin_' || back.queue, '');
+    PERFORM job_run_hint(back.queue);
     RETURN format('run %s (%s) is back in the queue of %s', run_id, back.handler, back.queue);
 END
 $$;
