@@ -132,9 +132,9 @@ static void note_claim(struct job_run_worker *w, const struct db_result *r, bool
 {
     w->oldest_us = took_all ? 0 : db_int(r, 0, "oldest_us");
     w->oldest_id = took_all ? 0 : db_int(r, 0, "oldest_id");
-    if (took_all && w->from_oldest)
-        w->took_all_ms = -1; /* but for what is older, and less urgent */
-    else if (took_all)
+    /* From the oldest of a batch on: what is older and less urgent is found by looking back as far as
+     * before that. */
+    if (took_all && !w->from_oldest)
         w->took_all_ms = w->claim_sent_ms;
     else if (w->looks_at_all)
         w->took_all_ms = -1;
