@@ -249,16 +249,17 @@ int reach_new(struct service *s, struct reach **ret_reach)
     if (!r)
         return ERR_NOMEM;
     r->service = s;
-    r->lateness.service = s;
     r->config = service_config(s);
     r->batch = BATCH_MIN;
     r->report_max = BATCH_MAX;
     r->claim_wanted = true;
     r->turn = loop_defer_new(service_loop(s), take_turn, r);
-    if (!r->turn || circuit_table_new(&r->circuits) != 0) {
+    r->lateness = lateness_new();
+    if (!r->turn || !r->lateness || circuit_table_new(&r->circuits) != 0) {
         reach_free(r);
         return ERR_NOMEM;
     }
+    service_metric_json(s, "lateness", r->lateness);
     *ret_reach = r;
     return 0;
 }
@@ -273,6 +274,7 @@ void reach_free(struct reach *r)
     while ((d = finish_list_pop(&r->done)) != NULL)
         delivery_free(d);
     circuit_table_free(r->circuits);
+    json_decref(r->lateness);
     loop_defer_free(r->turn);
     free(r);
 }

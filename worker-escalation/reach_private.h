@@ -20,7 +20,7 @@ struct reach {
     struct service *service;
     const struct reach_config *config;
     struct circuit_table *circuits;
-    struct lateness lateness;
+    json_t *lateness;
     struct loop_defer *turn;
 
     struct finish_list done;      /* ended, not reported */

@@ -45,6 +45,33 @@ static void test_the_whole_ladder(void **state)
     assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
 }
 
+/* As an exporter reads it. */
+static void test_lateness_by_kind_and_channel(void **state)
+{
+    struct reach_world *w = *state;
+    struct harness_proc *p;
+
+    reach_world_people(w, "console", NULL);
+    reach_world_alerts(w, 2);
+    harness_clock_advance(w->h, "1 minute");
+    harness_exec(w->h, "SELECT notification_tell(1, 'greeting', 'k', 'Hello')");
+    p = reach_world_worker(w, NULL);
+    reach_world_await_done(w);
+    assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
+    assert_string_equal(
+        harness_rows(w->h, "SELECT s ->> 'kind', s ->> 'channel', s ->> 'count', b.le_ms, b.n"
+                           " FROM daemon AS d CROSS JOIN LATERAL jsonb_array_elements(d.metrics"
+                           " #> '{lateness,series}') AS s CROSS JOIN LATERAL ROWS FROM ("
+                           "  jsonb_array_elements_text(d.metrics #> '{lateness,bounds_ms}'),"
+                           "  jsonb_array_elements_text(s -> 'buckets')) AS b (le_ms, n)"
+                           " WHERE b.le_ms IN ('30000', '120000') ORDER BY 1, 4 DESC"),
+        "greeting|console|1|30000|1\ngreeting|console|1|120000|1\n"
+        "meeting_alert|console|2|30000|0\nmeeting_alert|console|2|120000|2");
+    assert_true(harness_bool(w->h, "SELECT (s ->> 'sum_ms')::bigint BETWEEN 120000 AND 200000"
+                                   " FROM daemon, jsonb_array_elements(metrics"
+                                   " #> '{lateness,series}') AS s WHERE s ->> 'count' = '2'"));
+}
+
 static void test_an_acknowledgement_ends_it(void **state)
 {
     struct reach_world *w = *state;
@@ -349,6 +376,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, reach_world_setup, reach_world_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_the_whole_ladder),
+        TEST(test_lateness_by_kind_and_channel),
         TEST(test_an_acknowledgement_ends_it),
         TEST(test_gates_that_are_off_hold_their_rungs),
         TEST(test_nothing_is_sent_late),
