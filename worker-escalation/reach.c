@@ -118,6 +118,8 @@ static void take_claimed(struct reach *r, struct db_result *res)
         start_delivery(r, d);
     if (db_rows(rows) > 0 && !db_is_null(rows, 0, "next_in_ms"))
         service_wake_in(r->service, db_int(rows, 0, "next_in_ms"));
+    if (db_rows(rows) > 0 && !db_is_null(rows, 0, "stale_in_ms"))
+        reach_rescue_in(r, db_int(rows, 0, "stale_in_ms"));
     r->polls_due = db_rows(rows) > 0 && db_bool(rows, 0, "polls_due");
     if (n >= r->claim_limit) {
         r->claim_wanted = true;
@@ -221,6 +223,7 @@ static void take_turn(void *arg)
     if (!send_claim(r) && reported && can_claim)
         log_error(F_NONE, "a claim was announced and not sent");
     reach_poll(r);
+    reach_rescue_due(r);
 }
 
 void reach_wake(struct reach *r)

@@ -2,8 +2,9 @@
 -- the attempt's deadline, before any request goes out. What must not be sent any more ends here.
 -- Parameters: daemon, limit, gates that are on, channels without room, milliseconds of an attempt,
 -- channels whose provider can be asked what became of a request.
--- Every row carries next_in_ms, the time until the next pending row or question to a provider, and
--- polls_due, whether such a question is due; id is NULL when nothing is to be sent.
+-- Every row carries next_in_ms, the time until the next pending row or question to a provider,
+-- polls_due, whether such a question is due, and stale_in_ms, the time until the deadline of what
+-- another process holds; id is NULL when nothing is to be sent.
 -- The update is HOT: it changes no column that an index holds or asks for.
 WITH due AS MATERIALIZED (
     SELECT n.id
@@ -87,10 +88,20 @@ WITH due AS MATERIALIZED (
     WHERE n.poll_at IS NOT NULL
     ORDER BY n.poll_at
     LIMIT 1)
+), front AS (
+    -- What a process holds that has died stays at the front, so that a look at it is enough.
+    SELECT n.id, n.attempts, n.locked_by
+    FROM notification AS n
+    WHERE n.pending AND n.next_attempt_at <= now()
+    ORDER BY n.next_attempt_at
+    LIMIT 32
 )
 SELECT (SELECT ceil(extract(epoch FROM min(at) - now()) * 1000)::bigint
         FROM (SELECT at FROM coming UNION ALL SELECT held_until FROM judged WHERE verdict = 'held') AS c) AS next_in_ms,
     EXISTS (SELECT FROM notification AS n WHERE n.poll_at <= now()) AS polls_due,
+    (SELECT ceil(extract(epoch FROM min(a.deadline_at) - now()) * 1000)::bigint
+        FROM front AS f JOIN attempt AS a ON a.notification_id = f.id AND a.number = f.attempts
+        WHERE f.locked_by <> $1::bigint) AS stale_in_ms,
     t.id, t.fence, t.verdict, t.wanted, t.passes, t.contact_method_id, t.incident_id, t.channel, t.circuit, t.mode, t.kind, t.gate, t.policy,
     t.body, t.attempts AS attempt, t.attempt_id, c.address, u.name AS person, o.name AS owner,
     i.title, i.kind AS incident_kind,
