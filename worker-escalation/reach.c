@@ -165,8 +165,9 @@ static int64_t room(const struct reach *r)
 
 static void claim_args(struct reach *r, int64_t limit, struct db_args *args)
 {
-    const char *gates[GATES_MAX], *full[16], *askable[16];
-    size_t n_gates = gates_on(service_flags(r->service), gates), n_full = 0, n_askable = 0;
+    const char *gates[GATES_MAX], *full[16], *askable[16], *bundling[16];
+    size_t n_gates = gates_on(service_flags(r->service), gates), n_full = 0, n_askable = 0,
+           n_bundling = 0;
     int64_t most = r->config->max_in_flight * 3 / 4;
 
     for (size_t i = 0; i < n_channels; i++) {
@@ -174,6 +175,8 @@ static void claim_args(struct reach *r, int64_t limit, struct db_args *args)
             full[n_full++] = channels[i]->name;
         if (channels[i]->build_ask)
             askable[n_askable++] = channels[i]->name;
+        if (channels[i]->bundles && r->config->bundle_messages)
+            bundling[n_bundling++] = channels[i]->name;
     }
     r->passed_over = n_full > 0;
     db_arg_int(args, service_daemon_id(r->service));
@@ -182,6 +185,8 @@ static void claim_args(struct reach *r, int64_t limit, struct db_args *args)
     db_arg_strs(args, full, n_full);
     db_arg_int(args, 2 * r->config->send_timeout_ms + DEADLINE_MARGIN_MS);
     db_arg_strs(args, askable, n_askable);
+    db_arg_strs(args, bundling, n_bundling);
+    db_arg_int(args, DELIVERY_BUNDLE_MAX);
 }
 
 /* Whether a claim was sent. */

@@ -126,8 +126,11 @@ LANGUAGE sql STABLE AS $$
         FROM attempt AS a
         WHERE a.notification_id = why_notification.notification_id AND a.finished_at IS NOT NULL
         UNION ALL
-        SELECT t.moved_at, CASE t.to_state WHEN 'sending' THEN 1 ELSE 4 END, t.from_state || ' → ' || t.to_state,
-            coalesce(t.reason, '')
+        SELECT t.moved_at, CASE t.to_state WHEN 'sending' THEN 1 ELSE 4 END,
+            CASE WHEN t.from_state <> t.to_state THEN t.from_state || ' → ' || t.to_state
+                WHEN t.held_until > t.moved_at THEN 'held' ELSE 'due' END,
+            concat_ws(': ', CASE WHEN t.held_until > t.moved_at THEN format('until %s',
+                to_char(t.held_until AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"')) END, t.reason)
         FROM notification_transition AS t
         WHERE t.notification_id = why_notification.notification_id
         UNION ALL
