@@ -130,6 +130,26 @@ CREATE TABLE ladder_rung (
     CHECK (repeats = 0 OR repeat_every IS NOT NULL)
 );
 
+-- A rung asks somebody who is there, of the ladder's own organisation.
+CREATE FUNCTION ladder_rung_check() RETURNS trigger
+LANGUAGE plpgsql AS $$
+DECLARE
+    org bigint := (SELECT l.org_id FROM ladder AS l WHERE l.id = NEW.ladder_id);
+BEGIN
+    IF NOT (CASE NEW.target
+        WHEN 'user' THEN EXISTS (SELECT FROM users AS u WHERE u.id = NEW.target_id AND u.org_id = org)
+        WHEN 'group' THEN EXISTS (SELECT FROM person_group AS g WHERE g.id = NEW.target_id AND g.org_id = org)
+        WHEN 'rotation' THEN EXISTS (SELECT FROM rotation AS r WHERE r.id = NEW.target_id AND r.org_id = org)
+        ELSE true END) THEN
+        RAISE EXCEPTION 'ladder_rung.target_id: the organisation of ladder % has no % %', NEW.ladder_id,
+            NEW.target, NEW.target_id USING ERRCODE = 'foreign_key_violation';
+    END IF;
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER ladder_rung_fits BEFORE INSERT OR UPDATE ON ladder_rung
+    FOR EACH ROW EXECUTE FUNCTION ladder_rung_check();
+
 -- Every organisation starts with this one; it is rows, so it can be edited.
 INSERT INTO ladder (org_id, key) VALUES (1, 'default');
 INSERT INTO ladder_rung (ladder_id, position, after, mode, gate, target, useful_for)
@@ -409,7 +429,8 @@ LANGUAGE sql STABLE AS $$
         FROM contact_order(p.user_id, r.mode) AS o
         ORDER BY i.kind = 'health' AND EXISTS (
             SELECT FROM circuit AS k
-            WHERE k.state <> 'closed' AND split_part(k.name, '_', 1) = split_part(o.channel, '_', 1)),
+            WHERE k.state <> 'closed'
+                AND split_part(split_part(k.name, ':', 1), '_', 1) = split_part(o.channel, '_', 1)),
             o.ordinal
         LIMIT 1) AS c
     WHERE i.id = ANY(incident_ids) AND i.status = 'open' AND d.due_at + r.useful_for > now()
@@ -470,15 +491,17 @@ END
 $$;
 
 -- Incidents whose acknowledgement has expired go on with the rung after the last that went out, or
--- with the last one again, from now. Returns them.
-CREATE FUNCTION incident_resume() RETURNS SETOF bigint
+-- with the last one again, from now; so does `by_hand`, whenever its acknowledgement expires. Returns
+-- them.
+CREATE FUNCTION incident_resume(by_hand bigint DEFAULT NULL) RETURNS SETOF bigint
 LANGUAGE plpgsql AS $$
 DECLARE
     resumed bigint[];
 BEGIN
     WITH due AS (
         SELECT i.id, i.ladder_id FROM incident AS i
-        WHERE i.ack_expires_at <= now() AND i.status = 'acknowledged'
+        WHERE i.status = 'acknowledged'
+            AND CASE WHEN by_hand IS NULL THEN i.ack_expires_at <= now() ELSE i.id = by_hand END
         FOR NO KEY UPDATE SKIP LOCKED
     ), reached AS (
         SELECT d.id, d.ladder_id, (SELECT max(r.position)
@@ -822,52 +845,67 @@ CREATE TABLE audit_finding (
 );
 CREATE UNIQUE INDEX audit_finding_once ON audit_finding (kind, coalesce(incident_id, 0), coalesce(notification_id, 0));
 
--- Looks for what should have happened by `late` ago, records it, repairs it once, and returns what
--- is new. `gates` are those that are on.
-CREATE FUNCTION reach_audit(late interval, gates text[]) RETURNS SETOF audit_finding
+-- Looks for what should have happened by `late` ago and did not. What is new is recorded and repaired,
+-- once; what stands in spite of that is returned too, so that nobody takes the audit for clean.
+-- `gates` are those that are on.
+CREATE FUNCTION reach_audit(late interval, gates text[])
+RETURNS TABLE (kind text, incident_id bigint, notification_id bigint, detail text, is_new boolean)
 LANGUAGE plpgsql AS $$
-DECLARE
-    finding audit_finding;
+#variable_conflict use_column
 BEGIN
-    FOR finding IN
-        INSERT INTO audit_finding (kind, incident_id, notification_id, detail)
-        SELECT 'overdue', n.incident_id, n.id, format('%s was to be worked by %s', n.kind,
-            to_char(n.next_attempt_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"'))
-        FROM notification AS n
-        WHERE n.pending AND n.next_attempt_at < now() - late AND n.gate = ANY(gates)
-            AND (n.locked_at IS NULL OR n.locked_at < now() - late)
-        UNION ALL
-        SELECT DISTINCT 'unplanned', r.incident_id, NULL::bigint, 'a rung has no notification'
-        FROM incident_rungs((SELECT coalesce(array_agg(i.id), '{}') FROM incident AS i
-            WHERE i.status = 'open' AND i.created_at < now() - late
-                AND i.starts_at > now() - interval '1 day')) AS r
-        WHERE NOT EXISTS (
-            SELECT FROM notification AS n
-            WHERE n.incident_id = r.incident_id AND n.rung_id = r.rung_id AND n.round = r.round
-                AND n.user_id = r.user_id AND n.state <> 'cancelled'
-                AND n.created_at >= coalesce((SELECT i.resumed_at FROM incident AS i
-                    WHERE i.id = r.incident_id), n.created_at))
-        UNION ALL
-        SELECT 'not_followed', n.incident_id, n.id, format('%s failed and nothing took over', n.kind)
-        FROM notification AS n JOIN incident AS i ON i.id = n.incident_id
-        WHERE n.state = 'failed' AND i.status = 'open' AND i.revision = n.revision
-            AND i.starts_at > now() - interval '1 day' AND n.useless_after > now() AND n.next_attempt_at < now() - late
-            AND notification_next_contact(n.incident_id, n.rung_id, n.round, n.user_id, n.mode, n.revision) IS NOT NULL
-        ON CONFLICT DO NOTHING
-        RETURNING *
+    FOR kind, incident_id, notification_id, detail, is_new IN
+        WITH fault AS MATERIALIZED (
+            SELECT 'overdue' AS kind, n.incident_id, n.id AS notification_id,
+                format('%s was to be worked by %s', n.kind,
+                    to_char(n.next_attempt_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"')) AS detail
+            FROM notification AS n
+            WHERE n.pending AND n.next_attempt_at < now() - late AND n.gate = ANY(gates)
+                AND (n.locked_at IS NULL OR n.locked_at < now() - late)
+            UNION ALL
+            SELECT DISTINCT 'unplanned', r.incident_id, NULL::bigint, 'a rung has no notification'
+            FROM incident_rungs((SELECT coalesce(array_agg(i.id), '{}') FROM incident AS i
+                WHERE i.status = 'open' AND i.created_at < now() - late
+                    AND i.starts_at > now() - interval '1 day')) AS r
+            WHERE NOT EXISTS (
+                SELECT FROM notification AS n
+                WHERE n.incident_id = r.incident_id AND n.rung_id = r.rung_id AND n.round = r.round
+                    AND n.user_id = r.user_id AND n.state <> 'cancelled'
+                    AND n.created_at >= coalesce((SELECT i.resumed_at FROM incident AS i
+                        WHERE i.id = r.incident_id), n.created_at))
+            UNION ALL
+            SELECT 'not_followed', n.incident_id, n.id, format('%s failed and nothing took over', n.kind)
+            FROM notification AS n JOIN incident AS i ON i.id = n.incident_id
+            WHERE n.state = 'failed' AND i.status = 'open' AND i.revision = n.revision
+                AND i.starts_at > now() - interval '1 day' AND n.useless_after > now()
+                AND n.next_attempt_at < now() - late
+                AND notification_next_contact(n.incident_id, n.rung_id, n.round, n.user_id, n.mode, n.revision)
+                    IS NOT NULL
+        ), recorded AS (
+            INSERT INTO audit_finding (kind, incident_id, notification_id, detail)
+            SELECT f.kind, f.incident_id, f.notification_id, f.detail FROM fault AS f
+            ON CONFLICT DO NOTHING
+            RETURNING kind, incident_id, notification_id
+        )
+        SELECT f.kind, f.incident_id, f.notification_id, f.detail, EXISTS (
+            SELECT FROM recorded AS r WHERE r.kind = f.kind
+                AND r.incident_id IS NOT DISTINCT FROM f.incident_id
+                AND r.notification_id IS NOT DISTINCT FROM f.notification_id)
+        FROM fault AS f
     LOOP
-        CASE finding.kind
-        WHEN 'overdue' THEN
-            UPDATE notification AS n SET locked_at = NULL, locked_by = NULL, fence = NULL,
-                unsettled_since = coalesce(n.unsettled_since, n.locked_at)
-            WHERE n.id = finding.notification_id AND n.locked_at < now() - late;
-            PERFORM pg_notify('tocsin_worker-escalation', '');
-        WHEN 'unplanned' THEN
-            PERFORM incident_plan(ARRAY[finding.incident_id]);
-        WHEN 'not_followed' THEN
-            PERFORM notification_fail_over(finding.notification_id);
-        END CASE;
-        RETURN NEXT finding;
+        IF is_new THEN
+            CASE kind
+            WHEN 'overdue' THEN
+                UPDATE notification AS n SET locked_at = NULL, locked_by = NULL, fence = NULL,
+                    unsettled_since = coalesce(n.unsettled_since, n.locked_at)
+                WHERE n.id = reach_audit.notification_id AND n.locked_at < now() - late;
+                PERFORM pg_notify('tocsin_worker-escalation', '');
+            WHEN 'unplanned' THEN
+                PERFORM incident_plan(ARRAY[reach_audit.incident_id]);
+            WHEN 'not_followed' THEN
+                PERFORM notification_fail_over(reach_audit.notification_id);
+            END CASE;
+        END IF;
+        RETURN NEXT;
     END LOOP;
 END
 $$;

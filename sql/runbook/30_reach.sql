@@ -38,8 +38,12 @@ BEGIN
 END
 $$;
 
--- Climbs now: brings the next rung that is not due yet forward and says what it was.
-CREATE OR REPLACE FUNCTION incident_escalate(incident_id bigint)
+-- Climbs now: brings the next rung that is not due yet forward and says what it was. An incident that
+-- somebody has acknowledged opens again and goes on with the rung after the last that went out.
+--
+--     SELECT incident_escalate(42, 'second');
+DROP FUNCTION IF EXISTS incident_escalate(bigint);
+CREATE OR REPLACE FUNCTION incident_escalate(incident_id bigint, who text DEFAULT 'hand')
 RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     it incident;
@@ -49,6 +53,11 @@ BEGIN
     SELECT i.* INTO it FROM incident AS i WHERE i.id = incident_escalate.incident_id FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RETURN format('refused: there is no incident %s', incident_id);
+    ELSIF it.status = 'acknowledged' THEN
+        PERFORM FROM incident_resume(it.id);
+        SELECT i.* INTO it FROM incident AS i WHERE i.id = it.id;
+        PERFORM pg_notify('tocsin_worker-escalation', '');
+        RETURN format('incident %s is open again, escalated by %s, from rung %s', it.id, who, it.resumed_position);
     ELSIF it.status <> 'open' THEN
         RETURN format('refused: incident %s is %s', it.id, it.status);
     END IF;
@@ -59,13 +68,40 @@ BEGIN
         RETURN format('refused: incident %s has no rung left', it.id);
     END IF;
     UPDATE notification AS n
-    SET due_at = now(), next_attempt_at = now(), reason = 'brought forward by hand'
+    SET due_at = now(), next_attempt_at = now(), reason = 'brought forward by ' || who
     FROM ladder_rung AS r
     WHERE r.id = n.rung_id AND r.position = next_position AND n.incident_id = it.id
         AND n.revision = it.revision AND n.state = 'scheduled' AND n.due_at > now();
     GET DIAGNOSTICS climbed = ROW_COUNT;
     PERFORM pg_notify('tocsin_worker-escalation', '');
     RETURN format('incident %s climbs to rung %s: %s due now', it.id, next_position, climbed);
+END
+$$;
+
+-- Opens an incident by hand and plans its ladder. Returns its id.
+--
+--     SELECT incident_open('The shop is down', 7);
+CREATE OR REPLACE FUNCTION incident_open(title text, owner bigint, ladder_key text DEFAULT 'default',
+    starts_at timestamptz DEFAULT now())
+RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    org bigint := (SELECT u.org_id FROM users AS u WHERE u.id = owner);
+    ladder bigint;
+    opened bigint;
+BEGIN
+    IF org IS NULL THEN
+        RAISE EXCEPTION 'incident_open: there is no user %', owner USING ERRCODE = 'no_data_found';
+    END IF;
+    SELECT l.id INTO ladder FROM ladder AS l
+    WHERE l.key = ladder_key AND l.org_id IN (org, 1) ORDER BY l.org_id = org DESC LIMIT 1;
+    IF ladder IS NULL THEN
+        RAISE EXCEPTION 'incident_open: there is no ladder "%"', ladder_key USING ERRCODE = 'no_data_found';
+    END IF;
+    INSERT INTO incident (org_id, kind, user_id, starts_at, title, ladder_id)
+    VALUES (org, 'manual', owner, incident_open.starts_at, incident_open.title, ladder)
+    RETURNING id INTO opened;
+    PERFORM incident_plan(ARRAY[opened]);
+    RETURN opened;
 END
 $$;
 

@@ -139,7 +139,7 @@ static void test_an_acknowledgement_expires_and_the_ladder_goes_on(void **state)
 static void test_the_auditor_finds_each_fault_once(void **state)
 {
     static const char *const AUDIT =
-        "SELECT kind FROM reach_audit('5 minutes', '{alerts,escalation}') ORDER BY 1";
+        "SELECT kind, is_new FROM reach_audit('5 minutes', '{alerts,escalation}') ORDER BY 1";
     struct harness *h = *state;
 
     add_rotation(h, "UTC", "2026-01-05", "09:00", 7);
@@ -148,8 +148,12 @@ static void test_the_auditor_finds_each_fault_once(void **state)
                     " VALUES ('manual', 1, now() + interval '1 hour', 'Unplanned', 9)");
     assert_string_equal(harness_rows(h, AUDIT), "");
     harness_clock_advance(h, "6 minutes");
-    assert_string_equal(harness_rows(h, AUDIT), "overdue\nunplanned");
+    assert_string_equal(harness_rows(h, AUDIT), "overdue|t\nunplanned|t");
     assert_int_equal(harness_int(h, "SELECT count(*) FROM notification WHERE incident_id = 2"), 1);
+    /* Nobody sends here, so that one stands: it is told again and repaired no more. */
+    assert_string_equal(harness_rows(h, AUDIT), "overdue|f");
+    assert_int_equal(harness_int(h, "SELECT count(*) FROM audit_finding"), 2);
+    harness_exec(h, "SELECT incident_acknowledge(1, 'owner')");
     assert_string_equal(harness_rows(h, AUDIT), "");
 }
 
