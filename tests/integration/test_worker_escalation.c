@@ -12,7 +12,8 @@
 
 #include "tests/support/reach_world.h"
 
-#define SOON_MS REACH_SOON_MS
+#define SOON_MS        REACH_SOON_MS
+#define REACH_CALLS_OF "/2010-04-01/Accounts/AC1/Calls/*"
 
 static void test_the_whole_ladder(void **state)
 {
@@ -324,6 +325,39 @@ static void test_an_answered_call_without_a_key_is_made_again(void **state)
     assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
 }
 
+/* Where no key can be pressed, a voice mail is nobody: it is called again, a person is not. */
+static void test_a_voice_mail_is_called_again(void **state)
+{
+    struct reach_world *w = *state;
+    struct harness_proc *p;
+
+    reach_world_people(w, "twilio_voice", NULL);
+    harness_exec(w->h, "DELETE FROM ladder_rung WHERE position <> 2");
+    reach_world_meeting(w, "1 minute");
+    reach_world_expect(w, &(struct fake_rule){.method = "GET",
+                              .path = REACH_CALLS_OF,
+                              .times = 1,
+                              .status = 200,
+                              .body = "{\"status\":\"completed\","
+                                      "\"answered_by\":\"machine_start\"}"});
+    p = reach_world_worker(w, NULL);
+    harness_await(w->h, SOON_MS, "SELECT state = 'accepted' FROM notification");
+    reach_world_advance(w, "41 seconds");
+    harness_await(w->h, SOON_MS,
+        "SELECT state = 'failed' AND reason = 'Twilio: a machine took the"
+        " call' FROM notification WHERE id = 1");
+    reach_world_advance(w, "20 seconds");
+    harness_await(w->h, SOON_MS, "SELECT state = 'accepted' FROM notification WHERE id = 2");
+    assert_int_equal(
+        fake_twilio_set_status(w->fake, fake_delivery_at(w->fake, 1)->id, "completed", 0), 0);
+    reach_world_advance(w, "41 seconds");
+    harness_await(w->h, SOON_MS, "SELECT state = 'delivered' FROM notification WHERE id = 2");
+    reach_world_advance(w, "30 seconds");
+    assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
+    assert_int_equal(reach_world_delivered(w, REACH_OWNER), 2);
+    assert_int_equal(harness_int(w->h, "SELECT count(*) FROM notification"), 2);
+}
+
 /* --- circuits ------------------------------------------------------------------------------- */
 
 static void add_alert(struct reach_world *w, int event)
@@ -399,6 +433,7 @@ int main(void)
         TEST(test_a_delivered_message_is_asked_for_no_more),
         TEST(test_redial),
         TEST(test_an_answered_call_without_a_key_is_made_again),
+        TEST(test_a_voice_mail_is_called_again),
         TEST(test_a_dead_provider_diverts_and_comes_back),
     };
 
