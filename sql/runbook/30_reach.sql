@@ -112,17 +112,20 @@ $$;
 DROP FUNCTION IF EXISTS ladder_plan(bigint);
 CREATE FUNCTION ladder_plan(incident_id bigint)
 RETURNS TABLE ("position" int, due_at timestamptz, local_time text, person text, mode text,
-    channel text, gate text, state text, notification_id bigint)
+    channel text, gate text, state text, notification_id bigint, note text)
 LANGUAGE sql STABLE AS $$
     SELECT r.position, n.due_at, to_char(n.due_at AT TIME ZONE u.time_zone, 'Dy HH24:MI') || ' ' || u.time_zone,
-        u.name, n.mode, n.channel, n.gate, n.state, n.id
+        u.name, n.mode, n.channel, n.gate, n.state, n.id,
+        CASE WHEN NOT n.pending THEN n.reason
+            WHEN n.next_attempt_at > greatest(n.due_at, now()) THEN concat_ws(': ', 'held until '
+                || to_char(n.next_attempt_at AT TIME ZONE u.time_zone, 'HH24:MI:SS'), n.reason) END
     FROM notification AS n
     JOIN users AS u ON u.id = n.user_id
     LEFT JOIN ladder_rung AS r ON r.id = n.rung_id
     WHERE n.incident_id = ladder_plan.incident_id
     UNION ALL
     SELECT p.position, p.due_at, to_char(p.due_at AT TIME ZONE u.time_zone, 'Dy HH24:MI') || ' ' || u.time_zone,
-        u.name, p.mode, p.channel, p.gate, 'not planned', NULL
+        u.name, p.mode, p.channel, p.gate, 'not planned', NULL, NULL
     FROM incident_rungs(ARRAY[ladder_plan.incident_id]) AS p
     JOIN users AS u ON u.id = p.user_id
     WHERE NOT EXISTS (
@@ -162,9 +165,10 @@ LANGUAGE sql STABLE AS $$
         FROM attempt AS a
         WHERE a.notification_id = why_notification.notification_id AND a.finished_at IS NOT NULL
         UNION ALL
-        SELECT t.moved_at, CASE t.to_state WHEN 'sending' THEN 1 ELSE 4 END,
+        SELECT t.moved_at, CASE WHEN t.from_state <> t.to_state AND t.to_state = 'sending' THEN 1 ELSE 4 END,
             CASE WHEN t.from_state <> t.to_state THEN t.from_state || ' → ' || t.to_state
-                WHEN t.held_until > t.moved_at THEN 'held' ELSE 'due' END,
+                WHEN t.held_until <= t.moved_at THEN 'due'
+                WHEN t.from_state = 'sending' THEN 'waits' ELSE 'held' END,
             concat_ws(': ', CASE WHEN t.held_until > t.moved_at THEN format('until %s',
                 to_char(t.held_until AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"')) END, t.reason)
         FROM notification_transition AS t
@@ -199,7 +203,7 @@ LANGUAGE sql STABLE AS $$
         UNION ALL
         SELECT w.at, n.id, 'notification ' || n.id || ' ' || w.step, w.detail
         FROM notification AS n CROSS JOIN LATERAL why_notification(n.id) AS w
-        WHERE n.incident_id = why_incident.incident_id
+        WHERE n.incident_id = why_incident.incident_id AND (n.pending OR w.step <> 'now')
         UNION ALL
         SELECT i.climbed_at, 0, 'climbed', format('rung %s reached people who had not been asked before', i.climbed_position)
         FROM incident AS i WHERE i.id = why_incident.incident_id AND i.climbed_at IS NOT NULL

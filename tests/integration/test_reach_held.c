@@ -130,6 +130,32 @@ static void test_the_call_before_a_meeting_and_the_last_rung_pass(void **state)
     assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
 }
 
+/* The call before a meeting cannot be made: the message in its place passes too. */
+static void test_what_takes_the_place_of_that_call_passes(void **state)
+{
+    struct reach_world *w = *state;
+    struct harness_proc *p;
+
+    reach_world_people(w, "twilio_voice", "twilio_sms");
+    add_last_rungs(w);
+    harness_exec(w->h, "UPDATE users SET quiet_from = (now() - interval '1 hour')::time,"
+                       " quiet_until = (now() + interval '1 hour')::time;"
+                       "DELETE FROM ladder_rung WHERE position NOT IN (2, 99)");
+    reach_world_meeting(w, "1 minute");
+    reach_world_expect(w, &(struct fake_rule){.method = "POST",
+                              .path = REACH_CALLS,
+                              .times = 1,
+                              .status = 400,
+                              .body = "{\"code\":21205}"});
+    p = reach_world_worker(w, NULL);
+    assert_true(fake_wait_deliveries(w->fake, 1, SOON_MS));
+    harness_await(w->h, SOON_MS, "SELECT count(*) = 1 FROM notification WHERE state = 'accepted'");
+    assert_string_equal(harness_rows(w->h, "SELECT channel, mode, state FROM notification"
+                                           " WHERE kind = 'meeting_call' ORDER BY id"),
+        "twilio_voice|call|failed\ntwilio_sms|message|accepted");
+    assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
+}
+
 static void test_several_messages_leave_as_one(void **state)
 {
     struct reach_world *w = *state;
@@ -254,6 +280,7 @@ int main(void)
         TEST(test_a_throttle_holds_and_says_so),
         TEST(test_the_order_of_what_is_held),
         TEST(test_the_call_before_a_meeting_and_the_last_rung_pass),
+        TEST(test_what_takes_the_place_of_that_call_passes),
         TEST(test_several_messages_leave_as_one),
         TEST(test_a_bundle_of_unknown_outcome_is_settled),
         TEST(test_a_bundle_that_fails_fails_over_whole),

@@ -382,6 +382,28 @@ static bool closed_or_one_more(void *arg)
     return false;
 }
 
+/* The failure that opens the circuit moves its message on in the same statement. */
+static void test_the_failure_that_opens_a_circuit_moves_on(void **state)
+{
+    struct reach_world *w = *state;
+    struct harness_proc *p;
+
+    reach_world_people(w, "twilio_sms", "console");
+    reach_world_alerts(w, 1);
+    reach_world_expect(w,
+        &(struct fake_rule){.method = "POST", .path = REACH_MESSAGES, .times = 3, .status = 503});
+    p = reach_world_worker(w, NULL);
+    harness_proc_await_log(p, "Alert message to owner accepted (console)", SOON_MS);
+    assert_string_equal(harness_rows(w->h, "SELECT channel, state, attempts FROM notification"
+                                           " ORDER BY id"),
+        "twilio_sms|failed|3\nconsole|accepted|1");
+    assert_string_equal(
+        harness_text(w->h, "SELECT string_agg(outcome, ' ' ORDER BY number) FROM attempt"
+                           " WHERE circuit = 'twilio_sms'"),
+        "passing passing passing");
+    assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
+}
+
 static void test_a_dead_provider_diverts_and_comes_back(void **state)
 {
     struct reach_world *w = *state;
@@ -434,6 +456,7 @@ int main(void)
         TEST(test_redial),
         TEST(test_an_answered_call_without_a_key_is_made_again),
         TEST(test_a_voice_mail_is_called_again),
+        TEST(test_the_failure_that_opens_a_circuit_moves_on),
         TEST(test_a_dead_provider_diverts_and_comes_back),
     };
 

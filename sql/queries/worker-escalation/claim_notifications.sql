@@ -33,12 +33,11 @@ WITH due AS MATERIALIZED (
             ELSE 'send'
         END AS verdict,
         -- What passes throttles, bundling and quiet hours: a code that somebody waits for, the call
-        -- before a meeting, and whatever is the last rung of its ladder.
-        n.kind = 'contact_verification' OR (n.incident_id IS NOT NULL
-            AND ((n.mode = 'call' AND n.gate = 'alerts') OR NOT EXISTS (
-                SELECT FROM ladder_rung AS r JOIN ladder_rung AS later
-                    ON later.ladder_id = r.ladder_id AND later.position > r.position
-                WHERE r.id = n.rung_id))) AS passes,
+        -- before a meeting or what takes its place, and whatever is the last rung of its ladder.
+        n.kind = 'contact_verification' OR (n.incident_id IS NOT NULL AND NOT EXISTS (
+            SELECT FROM ladder_rung AS r JOIN ladder_rung AS later
+                ON later.ladder_id = r.ladder_id AND later.position > r.position
+            WHERE r.id = n.rung_id AND NOT (r.mode = 'call' AND r.gate = 'alerts'))) AS passes,
         n.attempts = 0 AND n.channel = ANY(ARRAY(SELECT t.channel FROM throttle_rule AS t)) AS has_throttle,
         n.channel = ANY($7::text[]) AND n.incident_id IS NOT NULL AS bundles,
         u.quiet_from, u.quiet_until, u.time_zone, u.name AS person, c.address,

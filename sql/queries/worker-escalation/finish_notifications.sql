@@ -1,7 +1,7 @@
 -- Ends attempts, guarded by daemon and fence, and says what became of each row: a late process
 -- changes nothing ('lost'), a repeated report neither ('already'). What may pass is tried again
--- after 1, 2 and 4 seconds; then, and when it cannot pass, the next contact method or the next rung
--- takes over in this same statement.
+-- after 1, 2 and 4 seconds; then, when it cannot pass, and when this was the failure that opened the
+-- circuit, the next contact method or the next rung takes over in this same statement.
 -- Parameters: daemon; then arrays: ids, fences, outcomes, provider ids, HTTP statuses, failures as
 -- JSON, Retry-After in ms (-1: none), ms until the provider is asked (-1: never), whether the
 -- contact itself is dead, milliseconds that the request took, addresses for the delivery log.
@@ -36,7 +36,7 @@ WITH given AS MATERIALIZED (
         greatest(m.retry_after_ms, (2 ^ least(m.tries, 2)) * 1000 * (0.75 + random() / 2)) AS delay_ms,
         m.outcome IN ('passing', 'diverted') AND notification_next_contact(
             m.incident_id, m.rung_id, m.round, m.user_id, m.mode, m.revision) IS NOT NULL AS has_next,
-        CASE WHEN m.outcome = 'diverted' THEN (
+        CASE WHEN m.outcome IN ('passing', 'diverted') THEN (
             SELECT CASE k.state WHEN 'open' THEN extract(epoch FROM k.open_until - now()) * 1000
                     WHEN 'half_open' THEN 2000 END
                 FROM circuit AS k WHERE k.name = (SELECT a.circuit FROM attempt AS a
@@ -54,7 +54,7 @@ WITH given AS MATERIALIZED (
             WHEN w.useless_after <= now() THEN 'expired'
             WHEN w.outcome = 'released' THEN 'sending'
             WHEN w.outcome = 'diverted' THEN CASE WHEN w.has_next THEN 'failed' ELSE 'sending' END
-            WHEN w.tries > 3 OR (w.delay_ms > 15000 AND w.has_next)
+            WHEN w.tries > 3 OR ((w.delay_ms > 15000 OR w.circuit_ms IS NOT NULL) AND w.has_next)
                 OR w.useless_after <= now() + w.delay_ms * interval '1 millisecond' THEN 'failed'
             ELSE 'sending'
         END AS state
