@@ -7,8 +7,9 @@
 
 #include "worker-escalation/twilio.h"
 
-/* The bounds of ValidityPeriod, in seconds; below the lower one little is delivered at all. */
-#define VALIDITY_MIN_S   10
+/* ValidityPeriod: 1 to 36000 seconds, and more than 5 are recommended, because less is mostly over
+ * before the message has left Twilio (docs/messaging/api/message-resource; error 90007). */
+#define VALIDITY_MIN_S   6
 #define VALIDITY_MAX_S   36000
 #define BUNDLE_BYTES_MAX ((size_t)8192)
 

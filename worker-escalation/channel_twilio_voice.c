@@ -51,6 +51,12 @@ static int build(
     channel_request_form(r, "To", m->address);
     channel_request_form(r, "From", config->twilio_from);
     channel_request_form(r, "Timeout", RING_S);
+    if (!config->public_url) {
+        /* Nobody can press a key: whether a person answered is all that can be known. In the
+         * background, so that nobody waits in silence (docs/voice/answering-machine-detection). */
+        channel_request_form(r, "MachineDetection", "Enable");
+        channel_request_form(r, "AsyncAmd", "true");
+    }
     twilio_callback(config, "call", m, &callback);
     if (callback.len > 0) {
         channel_request_form(r, "StatusCallback", buf_str(&callback));

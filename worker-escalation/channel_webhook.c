@@ -62,14 +62,10 @@ static void judge(const struct http_response *response, struct outcome *out)
 {
     long status = response->status;
 
-    if (outcome_judge_http(response, "webhook", out)) {
-        /* Standard Webhooks: an answer that is not 2xx means that it was not taken. */
-        if (!response->err && out->kind == OUTCOME_AMBIGUOUS) {
-            out->kind = OUTCOME_PASSING;
-            out->failure.ambiguous = false;
-        }
+    /* To Standard Webhooks whatever is not 2xx was not taken. A 5xx is taken at its word no more than
+     * any other provider's: one that lies would get twice what is sent at most once. */
+    if (outcome_judge_http(response, "webhook", out))
         return;
-    }
     if (status >= 200 && status < 300) {
         out->kind = OUTCOME_ACCEPTED;
         return;

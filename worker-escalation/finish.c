@@ -173,8 +173,8 @@ static void log_accepted(const struct delivery *d, int64_t lateness_ms)
         m->title ? ": \"" : "", m->title ? m->title : "", m->title ? "\"" : "");
 }
 
-static void read_row(const struct delivery *d, const struct db_result *r, int row,
-    struct lateness *lateness, struct finish_news *news)
+static void read_row(const struct delivery *d, const struct db_result *r, int row, json_t *lateness,
+    struct finish_news *news)
 {
     const struct message *m = &d->message;
     const struct failure *f = &d->outcome.failure;
@@ -190,7 +190,7 @@ static void read_row(const struct delivery *d, const struct db_result *r, int ro
         return; /* reported before */
     } else if (strcmp(state, "accepted") == 0) {
         news->accepted++;
-        lateness_add(lateness, m->channel, db_int(r, row, "lateness_ms"));
+        lateness_add(lateness, m->kind, m->channel, db_int(r, row, "lateness_ms"));
         log_accepted(d, db_int(r, row, "lateness_ms"));
     } else if (strcmp(state, "sending") == 0) {
         if (news->next_in_ms < 0 || retry_ms < news->next_in_ms)
@@ -231,8 +231,8 @@ static int find_row(const struct db_result *r, int64_t id, int hint)
     return -1;
 }
 
-void finish_read(const struct finish_list *list, const struct db_result *r,
-    struct lateness *lateness, struct finish_news *ret_news)
+void finish_read(const struct finish_list *list, const struct db_result *r, json_t *lateness,
+    struct finish_news *ret_news)
 {
     struct finish_news news = {.next_in_ms = -1};
     int hint = 0;

@@ -34,8 +34,9 @@ struct finish_news {
     bool due_now;       /* another channel or rung took over */
 };
 
-/* Reads the answer: one log line a delivery that an operator cares about. */
-void finish_read(const struct finish_list *list, const struct db_result *r,
-    struct lateness *lateness, struct finish_news *ret_news);
+/* Reads the answer: one log line a delivery that an operator cares about, its lateness into the
+ * histogram (may be NULL). */
+void finish_read(const struct finish_list *list, const struct db_result *r, json_t *lateness,
+    struct finish_news *ret_news);
 
 #endif

@@ -39,7 +39,8 @@ static void tell(const struct db_result *r)
         log_error(F(F_STR("kind", db_text(r, row, "kind")),
                       F_INT("incident_id", db_int(r, row, "incident_id")),
                       F_INT("notification_id", db_int(r, row, "notification_id"))),
-            "audit: %s", db_text(r, row, "detail"));
+            "audit: %s%s", db_text(r, row, "detail"),
+            db_bool(r, row, "is_new") ? "" : ", and still so after the repair");
 }
 
 static enum step run_look(struct job *job, const struct event *ev)

@@ -1,38 +1,74 @@
 #include "worker-escalation/lateness.h"
 
-#include <inttypes.h>
-#include <stddef.h>
+#include <string.h>
 
-#include "base/buf.h"
-#include "service/service.h"
+const int64_t lateness_bounds_ms[] = {
+    1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 120000, 300000};
+const size_t lateness_n_bounds = sizeof lateness_bounds_ms / sizeof lateness_bounds_ms[0];
 
-static const int64_t bounds_ms[] = {
-    10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300000};
-
-static void count(struct lateness *l, const char *what, const char *channel, int64_t delta)
+json_t *lateness_new(void)
 {
-    struct buf name = BUF_INIT(256);
+    json_t *histogram = json_pack("{s:[], s:[]}", "bounds_ms", "series");
+    json_t *bounds = json_object_get(histogram, "bounds_ms");
 
-    buf_addf(&name, "lateness_ms_%s.%s", what, channel);
-    if (buf_err(&name) == 0)
-        service_metric_add(l->service, buf_str(&name), delta);
-    buf_release(&name);
+    for (size_t i = 0; i < lateness_n_bounds; i++) {
+        if (json_array_append_new(bounds, json_integer(lateness_bounds_ms[i])) != 0) {
+            json_decref(histogram);
+            return NULL;
+        }
+    }
+    return histogram;
 }
 
-void lateness_add(struct lateness *l, const char *channel, int64_t lateness_ms)
+static json_t *find(const json_t *all, const char *kind, const char *channel)
 {
-    if (!l->service)
-        return;
-    for (size_t i = 0; i < sizeof bounds_ms / sizeof bounds_ms[0]; i++) {
-        struct buf bound = BUF_INIT(64);
+    json_t *series;
+    size_t i;
 
-        if (lateness_ms > bounds_ms[i])
-            continue;
-        buf_addf(&bound, "le_%" PRId64, bounds_ms[i]);
-        if (buf_err(&bound) == 0)
-            count(l, buf_str(&bound), channel, 1);
-        buf_release(&bound);
+    json_array_foreach(all, i, series)
+    {
+        if (strcmp(json_string_value(json_object_get(series, "kind")), kind) == 0 &&
+            strcmp(json_string_value(json_object_get(series, "channel")), channel) == 0)
+            return series;
     }
-    count(l, "sum", channel, lateness_ms);
-    count(l, "count", channel, 1);
+    return NULL;
+}
+
+static json_t *add_series(json_t *all, const char *kind, const char *channel)
+{
+    json_t *series = json_pack("{s:s, s:s, s:[], s:i, s:i}", "kind", kind, "channel", channel,
+        "buckets", "sum_ms", 0, "count", 0);
+    json_t *buckets = json_object_get(series, "buckets");
+
+    for (size_t i = 0; i < lateness_n_bounds; i++) {
+        if (json_array_append_new(buckets, json_integer(0)) != 0) {
+            json_decref(series);
+            return NULL;
+        }
+    }
+    return series && json_array_append_new(all, series) == 0 ? series : NULL;
+}
+
+static void add_to(json_t *number, int64_t delta)
+{
+    (void)json_integer_set(number, json_integer_value(number) + delta);
+}
+
+void lateness_add(json_t *histogram, const char *kind, const char *channel, int64_t lateness_ms)
+{
+    json_t *all = json_object_get(histogram, "series");
+    json_t *series = find(all, kind, channel);
+    int64_t late_ms = lateness_ms > 0 ? lateness_ms : 0;
+
+    if (!series && json_array_size(all) >= LATENESS_SERIES_MAX) {
+        kind = LATENESS_OTHER;
+        series = find(all, kind, channel);
+    }
+    if (!series)
+        series = add_series(all, kind, channel);
+    for (size_t i = 0; series && i < lateness_n_bounds; i++)
+        if (late_ms <= lateness_bounds_ms[i])
+            add_to(json_array_get(json_object_get(series, "buckets"), i), 1);
+    add_to(json_object_get(series, "sum_ms"), late_ms);
+    add_to(json_object_get(series, "count"), 1);
 }

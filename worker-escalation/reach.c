@@ -118,6 +118,8 @@ static void take_claimed(struct reach *r, struct db_result *res)
         start_delivery(r, d);
     if (db_rows(rows) > 0 && !db_is_null(rows, 0, "next_in_ms"))
         service_wake_in(r->service, db_int(rows, 0, "next_in_ms"));
+    if (db_rows(rows) > 0 && !db_is_null(rows, 0, "stale_in_ms"))
+        reach_rescue_in(r, db_int(rows, 0, "stale_in_ms"));
     r->polls_due = db_rows(rows) > 0 && db_bool(rows, 0, "polls_due");
     if (n >= r->claim_limit) {
         r->claim_wanted = true;
@@ -163,8 +165,9 @@ static int64_t room(const struct reach *r)
 
 static void claim_args(struct reach *r, int64_t limit, struct db_args *args)
 {
-    const char *gates[GATES_MAX], *full[16], *askable[16];
-    size_t n_gates = gates_on(service_flags(r->service), gates), n_full = 0, n_askable = 0;
+    const char *gates[GATES_MAX], *full[16], *askable[16], *bundling[16];
+    size_t n_gates = gates_on(service_flags(r->service), gates), n_full = 0, n_askable = 0,
+           n_bundling = 0;
     int64_t most = r->config->max_in_flight * 3 / 4;
 
     for (size_t i = 0; i < n_channels; i++) {
@@ -172,6 +175,8 @@ static void claim_args(struct reach *r, int64_t limit, struct db_args *args)
             full[n_full++] = channels[i]->name;
         if (channels[i]->build_ask)
             askable[n_askable++] = channels[i]->name;
+        if (channels[i]->bundles && r->config->bundle_messages)
+            bundling[n_bundling++] = channels[i]->name;
     }
     r->passed_over = n_full > 0;
     db_arg_int(args, service_daemon_id(r->service));
@@ -180,6 +185,8 @@ static void claim_args(struct reach *r, int64_t limit, struct db_args *args)
     db_arg_strs(args, full, n_full);
     db_arg_int(args, 2 * r->config->send_timeout_ms + DEADLINE_MARGIN_MS);
     db_arg_strs(args, askable, n_askable);
+    db_arg_strs(args, bundling, n_bundling);
+    db_arg_int(args, DELIVERY_BUNDLE_MAX);
 }
 
 /* Whether a claim was sent. */
@@ -221,6 +228,7 @@ static void take_turn(void *arg)
     if (!send_claim(r) && reported && can_claim)
         log_error(F_NONE, "a claim was announced and not sent");
     reach_poll(r);
+    reach_rescue_due(r);
 }
 
 void reach_wake(struct reach *r)
@@ -249,16 +257,17 @@ int reach_new(struct service *s, struct reach **ret_reach)
     if (!r)
         return ERR_NOMEM;
     r->service = s;
-    r->lateness.service = s;
     r->config = service_config(s);
     r->batch = BATCH_MIN;
     r->report_max = BATCH_MAX;
     r->claim_wanted = true;
     r->turn = loop_defer_new(service_loop(s), take_turn, r);
-    if (!r->turn || circuit_table_new(&r->circuits) != 0) {
+    r->lateness = lateness_new();
+    if (!r->turn || !r->lateness || circuit_table_new(&r->circuits) != 0) {
         reach_free(r);
         return ERR_NOMEM;
     }
+    service_metric_json(s, "lateness", r->lateness);
     *ret_reach = r;
     return 0;
 }
@@ -273,6 +282,7 @@ void reach_free(struct reach *r)
     while ((d = finish_list_pop(&r->done)) != NULL)
         delivery_free(d);
     circuit_table_free(r->circuits);
+    json_decref(r->lateness);
     loop_defer_free(r->turn);
     free(r);
 }

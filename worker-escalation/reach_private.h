@@ -20,7 +20,7 @@ struct reach {
     struct service *service;
     const struct reach_config *config;
     struct circuit_table *circuits;
-    struct lateness lateness;
+    json_t *lateness;
     struct loop_defer *turn;
 
     struct finish_list done;      /* ended, not reported */
@@ -40,6 +40,8 @@ struct reach {
     bool telling;
     int64_t told_at_ms;
     bool rescuing;
+    int64_t rescued_at_ms;
+    int64_t rescue_at_ms; /* the deadline of what another process holds; 0: none known */
     bool polls_due;
     bool taking_polls;
     size_t polling; /* questions under way */
@@ -55,6 +57,9 @@ void reach_forget_reported(struct reach *r);
 void reach_tell_circuits(struct reach *r);
 /* Asks providers what became of what they took, where that is due. */
 void reach_poll(struct reach *r);
+/* The deadline of something that another process holds passes in so long: it is rescued then. */
+void reach_rescue_in(struct reach *r, int64_t ms);
+void reach_rescue_due(struct reach *r);
 /* After a lost connection: what was claimed and never learned of goes back, once nothing else is in
  * hand. */
 void reach_release_unlearned(struct reach *r);

@@ -14,6 +14,9 @@
 /* Circuits are told at most so often while calls are made. */
 #define TELL_EVERY_MS 2000
 #define RESCUE_BATCH  100
+/* Rescues by deadline are so far apart; a deadline has passed for sure so much later. */
+#define RESCUE_EVERY_MS 1000
+#define RESCUE_LATER_MS 20
 /* Questions to providers under way at a time. */
 #define POLLS_MAX ((size_t)16)
 
@@ -56,6 +59,8 @@ void reach_tell_circuits(struct reach *r)
 
 /* --- rescue ------------------------------------------------------------------------------- */
 
+static void rescue(struct reach *r);
+
 static void on_rescued(void *arg, struct db_result *res)
 {
     struct reach *r = arg;
@@ -79,7 +84,7 @@ static void on_rescued(void *arg, struct db_result *res)
         r->claim_wanted = true;
     }
     if (!res->err && db_rows(res) == RESCUE_BATCH)
-        reach_rescue(r); /* there may be more */
+        rescue(r); /* there may be more */
     loop_defer_start(r->turn);
 }
 
@@ -130,7 +135,7 @@ static void look_after(struct reach *r)
         log_error(F_NONE, "no memory to look after ladders");
 }
 
-void reach_rescue(struct reach *r)
+static void rescue(struct reach *r)
 {
     struct db_args args;
 
@@ -141,6 +146,30 @@ void reach_rescue(struct reach *r)
     r->rescuing = db_conn_send(service_db(r->service), &SQL_rescue_notifications, &args, 0,
                       on_rescued, r) == 0;
     db_args_release(&args);
+    r->rescued_at_ms = clock_ms();
+    r->rescue_at_ms = 0;
+}
+
+void reach_rescue_in(struct reach *r, int64_t ms)
+{
+    int64_t now_ms = clock_ms(), at_ms = now_ms + ms + RESCUE_LATER_MS;
+
+    if (at_ms < r->rescued_at_ms + RESCUE_EVERY_MS)
+        at_ms = r->rescued_at_ms + RESCUE_EVERY_MS;
+    if (r->rescue_at_ms == 0 || at_ms < r->rescue_at_ms)
+        r->rescue_at_ms = at_ms;
+    service_wake_in(r->service, r->rescue_at_ms > now_ms ? r->rescue_at_ms - now_ms : 0);
+}
+
+void reach_rescue_due(struct reach *r)
+{
+    if (r->rescue_at_ms > 0 && clock_ms() >= r->rescue_at_ms)
+        rescue(r);
+}
+
+void reach_rescue(struct reach *r)
+{
+    rescue(r);
     if (r->rescuing)
         look_after(r);
 }

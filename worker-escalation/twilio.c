@@ -308,7 +308,25 @@ enum report_kind twilio_judge_message(const struct http_response *response, stru
     return judge_status(response, message_reports, out);
 }
 
+/* Whether a voice mail or a fax took the call; AnsweredBy is "machine_start", "machine_end_beep",
+ * …, in older calls "machine" (docs/voice/answering-machine-detection). */
+static bool answered_by_machine(const struct http_response *response)
+{
+    _cleanup_(json_decrefp) json_t *answer = NULL;
+    const char *by;
+
+    if (json_read(response->body, response->body_len, TWILIO_LIST_BYTES_MAX, NULL, &answer) != 0)
+        return false;
+    by = json_read_str(answer, "answered_by");
+    return by && (strncmp(by, "machine", strlen("machine")) == 0 || strcmp(by, "fax") == 0);
+}
+
 enum report_kind twilio_judge_call(const struct http_response *response, struct outcome *out)
 {
-    return judge_status(response, call_reports, out);
+    enum report_kind report = judge_status(response, call_reports, out);
+
+    if (report != REPORT_ANSWERED || !answered_by_machine(response))
+        return report;
+    failure_set(&out->failure, ERR_PROTOCOL, "Twilio: a machine took the call");
+    return REPORT_UNANSWERED;
 }

@@ -6,6 +6,7 @@
 #ifndef TOCSIN_SERVICE_SERVICE_H
 #define TOCSIN_SERVICE_SERVICE_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <uv.h>
@@ -101,6 +102,8 @@ void service_wake_in(struct service *s, int64_t ms);
 /* A number for daemon.metrics, written with the next heartbeat. */
 void service_metric_set(struct service *s, const char *name, int64_t value);
 void service_metric_add(struct service *s, const char *name, int64_t delta);
+/* A member of daemon.metrics that the caller keeps up to date; the service takes a reference. */
+void service_metric_json(struct service *s, const char *name, json_t *value);
 /* Looks at the queue of job_run now: a handler may find work. */
 void service_wake_runs(struct service *s);
 /* Ends the process as after SIGTERM, with that code. */

@@ -68,6 +68,11 @@ void service_metric_set(struct service *s, const char *name, int64_t value)
     (void)json_object_set_new(s->metrics, name, json_integer(value));
 }
 
+void service_metric_json(struct service *s, const char *name, json_t *value)
+{
+    (void)json_object_set(s->metrics, name, value);
+}
+
 void service_metric_add(struct service *s, const char *name, int64_t delta)
 {
     json_t *value = json_object_get(s->metrics, name);

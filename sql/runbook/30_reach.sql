@@ -38,8 +38,12 @@ BEGIN
 END
 $$;
 
--- Climbs now: brings the next rung that is not due yet forward and says what it was.
-CREATE OR REPLACE FUNCTION incident_escalate(incident_id bigint)
+-- Climbs now: brings the next rung that is not due yet forward and says what it was. An incident that
+-- somebody has acknowledged opens again and goes on with the rung after the last that went out.
+--
+--     SELECT incident_escalate(42, 'second');
+DROP FUNCTION IF EXISTS incident_escalate(bigint);
+CREATE OR REPLACE FUNCTION incident_escalate(incident_id bigint, who text DEFAULT 'hand')
 RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     it incident;
@@ -49,6 +53,11 @@ BEGIN
     SELECT i.* INTO it FROM incident AS i WHERE i.id = incident_escalate.incident_id FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RETURN format('refused: there is no incident %s', incident_id);
+    ELSIF it.status = 'acknowledged' THEN
+        PERFORM FROM incident_resume(it.id);
+        SELECT i.* INTO it FROM incident AS i WHERE i.id = it.id;
+        PERFORM pg_notify('tocsin_worker-escalation', '');
+        RETURN format('incident %s is open again, escalated by %s, from rung %s', it.id, who, it.resumed_position);
     ELSIF it.status <> 'open' THEN
         RETURN format('refused: incident %s is %s', it.id, it.status);
     END IF;
@@ -59,13 +68,40 @@ BEGIN
         RETURN format('refused: incident %s has no rung left', it.id);
     END IF;
     UPDATE notification AS n
-    SET due_at = now(), next_attempt_at = now(), reason = 'brought forward by hand'
+    SET due_at = now(), next_attempt_at = now(), reason = 'brought forward by ' || who
     FROM ladder_rung AS r
     WHERE r.id = n.rung_id AND r.position = next_position AND n.incident_id = it.id
         AND n.revision = it.revision AND n.state = 'scheduled' AND n.due_at > now();
     GET DIAGNOSTICS climbed = ROW_COUNT;
     PERFORM pg_notify('tocsin_worker-escalation', '');
     RETURN format('incident %s climbs to rung %s: %s due now', it.id, next_position, climbed);
+END
+$$;
+
+-- Opens an incident by hand and plans its ladder. Returns its id.
+--
+--     SELECT incident_open('The shop is down', 7);
+CREATE OR REPLACE FUNCTION incident_open(title text, owner bigint, ladder_key text DEFAULT 'default',
+    starts_at timestamptz DEFAULT now())
+RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    org bigint := (SELECT u.org_id FROM users AS u WHERE u.id = owner);
+    ladder bigint;
+    opened bigint;
+BEGIN
+    IF org IS NULL THEN
+        RAISE EXCEPTION 'incident_open: there is no user %', owner USING ERRCODE = 'no_data_found';
+    END IF;
+    SELECT l.id INTO ladder FROM ladder AS l
+    WHERE l.key = ladder_key AND l.org_id IN (org, 1) ORDER BY l.org_id = org DESC LIMIT 1;
+    IF ladder IS NULL THEN
+        RAISE EXCEPTION 'incident_open: there is no ladder "%"', ladder_key USING ERRCODE = 'no_data_found';
+    END IF;
+    INSERT INTO incident (org_id, kind, user_id, starts_at, title, ladder_id)
+    VALUES (org, 'manual', owner, incident_open.starts_at, incident_open.title, ladder)
+    RETURNING id INTO opened;
+    PERFORM incident_plan(ARRAY[opened]);
+    RETURN opened;
 END
 $$;
 
@@ -76,17 +112,20 @@ $$;
 DROP FUNCTION IF EXISTS ladder_plan(bigint);
 CREATE FUNCTION ladder_plan(incident_id bigint)
 RETURNS TABLE ("position" int, due_at timestamptz, local_time text, person text, mode text,
-    channel text, gate text, state text, notification_id bigint)
+    channel text, gate text, state text, notification_id bigint, note text)
 LANGUAGE sql STABLE AS $$
     SELECT r.position, n.due_at, to_char(n.due_at AT TIME ZONE u.time_zone, 'Dy HH24:MI') || ' ' || u.time_zone,
-        u.name, n.mode, n.channel, n.gate, n.state, n.id
+        u.name, n.mode, n.channel, n.gate, n.state, n.id,
+        CASE WHEN NOT n.pending THEN n.reason
+            WHEN n.next_attempt_at > greatest(n.due_at, now()) THEN concat_ws(': ', 'held until '
+                || to_char(n.next_attempt_at AT TIME ZONE u.time_zone, 'HH24:MI:SS'), n.reason) END
     FROM notification AS n
     JOIN users AS u ON u.id = n.user_id
     LEFT JOIN ladder_rung AS r ON r.id = n.rung_id
     WHERE n.incident_id = ladder_plan.incident_id
     UNION ALL
     SELECT p.position, p.due_at, to_char(p.due_at AT TIME ZONE u.time_zone, 'Dy HH24:MI') || ' ' || u.time_zone,
-        u.name, p.mode, p.channel, p.gate, 'not planned', NULL
+        u.name, p.mode, p.channel, p.gate, 'not planned', NULL, NULL
     FROM incident_rungs(ARRAY[ladder_plan.incident_id]) AS p
     JOIN users AS u ON u.id = p.user_id
     WHERE NOT EXISTS (
@@ -126,8 +165,12 @@ LANGUAGE sql STABLE AS $$
         FROM attempt AS a
         WHERE a.notification_id = why_notification.notification_id AND a.finished_at IS NOT NULL
         UNION ALL
-        SELECT t.moved_at, CASE t.to_state WHEN 'sending' THEN 1 ELSE 4 END, t.from_state || ' → ' || t.to_state,
-            coalesce(t.reason, '')
+        SELECT t.moved_at, CASE WHEN t.from_state <> t.to_state AND t.to_state = 'sending' THEN 1 ELSE 4 END,
+            CASE WHEN t.from_state <> t.to_state THEN t.from_state || ' → ' || t.to_state
+                WHEN t.held_until <= t.moved_at THEN 'due'
+                WHEN t.from_state = 'sending' THEN 'waits' ELSE 'held' END,
+            concat_ws(': ', CASE WHEN t.held_until > t.moved_at THEN format('until %s',
+                to_char(t.held_until AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"')) END, t.reason)
         FROM notification_transition AS t
         WHERE t.notification_id = why_notification.notification_id
         UNION ALL
@@ -160,7 +203,7 @@ LANGUAGE sql STABLE AS $$
         UNION ALL
         SELECT w.at, n.id, 'notification ' || n.id || ' ' || w.step, w.detail
         FROM notification AS n CROSS JOIN LATERAL why_notification(n.id) AS w
-        WHERE n.incident_id = why_incident.incident_id
+        WHERE n.incident_id = why_incident.incident_id AND (n.pending OR w.step <> 'now')
         UNION ALL
         SELECT i.climbed_at, 0, 'climbed', format('rung %s reached people who had not been asked before', i.climbed_position)
         FROM incident AS i WHERE i.id = why_incident.incident_id AND i.climbed_at IS NOT NULL

@@ -144,16 +144,43 @@ static void test_while_it_asks_what_became_of_it(void **state)
     recover(w);
 }
 
-/* Killed after each of a hundred alerts or so: no alert is lost or doubled. */
+/* What a process held that was killed is taken over when its attempt's deadline passes, by one that
+ * lives, long before its heartbeat is missed. The clock is the real one here. */
+static void test_what_it_held_is_taken_over_at_the_deadline(void **state)
+{
+    static const char *const hasty[] = {"SEND_TIMEOUT=500ms", "TOCSIN_NOTIFY=off", NULL};
+    struct reach_world *w = *state;
+    struct harness_proc *p, *other;
+
+    start_alert(w);
+    reach_world_expect(w, &(struct fake_rule){POST_ONCE, .fault = FAKE_HANG});
+    p = reach_world_worker(w, hasty);
+    assert_true(fake_wait_requests(w->fake, 1, SOON_MS));
+    harness_proc_kill(p);
+    other = reach_world_worker(w, hasty);
+    reach_world_await_done(w);
+    assert_string_equal(
+        harness_rows(w->h,
+            "SELECT number, outcome, extract(epoch FROM (SELECT started_at FROM attempt"
+            " WHERE number = 2) - deadline_at) BETWEEN 0 AND 8"
+            " FROM attempt WHERE number = 1"),
+        "1|lost|t");
+    assert_int_equal(harness_proc_stop(other, SOON_MS), 0);
+    assert_int_equal(reach_world_delivered(w, REACH_OWNER), 1);
+}
+
+/* Killed after each of a hundred alerts or so: no alert is lost or doubled. Each one takes up to
+ * four of them along, so that the next one always finds enough that nobody holds. */
 static void test_again_and_again(void **state)
 {
+    static const char *const patient[] = {"SEND_TIMEOUT=60s", "MAX_IN_FLIGHT=4", NULL};
     struct reach_world *w = *state;
     struct harness_proc *p;
 
     reach_world_people(w, "twilio_sms", NULL);
     reach_world_alerts(w, 120);
     for (size_t killed_at = 20; killed_at <= 100; killed_at += 20) {
-        p = patient_worker(w);
+        p = reach_world_worker(w, patient);
         assert_true(fake_wait_deliveries(w->fake, killed_at, SOON_MS));
         harness_proc_kill(p);
         harness_clock_advance(w->h, "1 minute");
@@ -218,6 +245,7 @@ int main(void)
         TEST(test_while_its_outcome_is_written),
         TEST(test_while_it_waits_for_its_next_try),
         TEST(test_while_it_asks_what_became_of_it),
+        TEST(test_what_it_held_is_taken_over_at_the_deadline),
         TEST(test_again_and_again),
         TEST(test_drain_finishes_what_is_under_way),
         cmocka_unit_test_setup_teardown(test_postgres_goes_and_comes_back_in_mid_send,

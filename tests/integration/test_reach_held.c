@@ -47,14 +47,61 @@ static void test_a_throttle_holds_and_says_so(void **state)
                        "SELECT incident_plan(array_agg(id)) FROM incident");
     harness_await(w->h, SOON_MS,
         "SELECT state = 'scheduled' AND next_attempt_at > now()"
-        " AND reason = 'throttle of twilio_sms'"
+        " AND reason = 'throttle of twilio_sms: at most 1 in 00:01:00'"
         " FROM notification WHERE incident_id = 2 AND kind = 'meeting_alert'");
-    assert_true(harness_bool(w->h, "SELECT detail LIKE '%: throttle of twilio_sms' FROM"
-                                   " why('notification', (SELECT min(id) FROM notification"
-                                   " WHERE incident_id = 2)) WHERE step = 'now'"));
+    assert_true(
+        harness_bool(w->h, "SELECT detail LIKE '%: throttle of twilio_sms: at most 1 in%' FROM"
+                           " why('notification', (SELECT min(id) FROM notification"
+                           " WHERE incident_id = 2)) WHERE step = 'now'"));
     assert_int_equal(reach_world_delivered(w, NULL), 1);
     reach_world_advance(w, "61 seconds");
     assert_true(fake_wait_deliveries(w->fake, 2, SOON_MS));
+    assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
+    /* What held it stays known when it has long been sent. */
+    assert_string_equal(
+        harness_rows(w->h, "SELECT step, regexp_replace(detail, '^until .*? UTC', 'until …')"
+                           " FROM why('notification', (SELECT min(id) FROM notification"
+                           " WHERE incident_id = 2)) WHERE step IN ('held', 'sending → accepted')"),
+        "held|until …: throttle of twilio_sms: at most 1 in 00:01:00\nsending → accepted|");
+}
+
+/* Of what is due in one moment only so much leaves as the throttle lets pass: first what a person
+ * hears of an incident for the first time, then the rest, then notices. */
+static void test_the_order_of_what_is_held(void **state)
+{
+    struct reach_world *w = *state;
+    struct harness_proc *p;
+
+    reach_world_people(w, "twilio_sms", NULL);
+    harness_exec(w->h, "INSERT INTO throttle_rule (channel, at_most, within)"
+                       " VALUES ('twilio_sms', 1, '1 minute')");
+    harness_exec(w->h, "SELECT notification_tell(1, 'greeting', 'k', 'Hello')");
+    reach_world_alerts(w, 2);
+    add_last_rungs(w);
+    harness_exec(w->h, /* of the first one was told before */
+        "INSERT INTO notification (incident_id, user_id, contact_method_id, channel, mode, kind,"
+        " gate, policy, due_at, next_attempt_at, useless_after, idempotency_key, state, pending,"
+        " sent_at) SELECT incident_id, user_id, contact_method_id, channel, mode, kind, gate, "
+        "policy,"
+        " now() - interval '2 hours', now() - interval '2 hours', now(), 'before', 'delivered', "
+        "false,"
+        " now() - interval '2 hours' FROM notification WHERE incident_id = 1;"
+        "UPDATE notification SET useless_after = now() + interval '1 hour' WHERE pending");
+    p = reach_world_worker(w, NULL);
+    for (size_t n = 1; n <= 3; n++) {
+        static const char *const texts[] = {"\"Meeting 2.\"", "\"Meeting 1.\"", "Hello"};
+        assert_true(fake_wait_deliveries(w->fake, n, SOON_MS));
+        assert_non_null(strstr(fake_delivery_at(w->fake, n - 1)->text, texts[n - 1]));
+        harness_awaitf(w->h, SOON_MS,
+            "SELECT count(*) FILTER (WHERE state = 'accepted') = %zu"
+            " AND count(*) FILTER (WHERE state = 'scheduled' AND next_attempt_at > now()"
+            "  AND reason = 'throttle of twilio_sms: at most 1 in 00:01:00') = %zu"
+            " FROM notification",
+            n, 3 - n);
+        assert_int_equal(reach_world_delivered(w, NULL), n);
+        reach_world_advance(w, "61 seconds");
+    }
+    reach_world_await_done(w);
     assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
 }
 
@@ -80,6 +127,32 @@ static void test_the_call_before_a_meeting_and_the_last_rung_pass(void **state)
     assert_int_equal(harness_int(w->h, "SELECT count(*) FROM notification WHERE pending"
                                        " AND reason = 'quiet hours of the person'"),
         3);
+    assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
+}
+
+/* The call before a meeting cannot be made: the message in its place passes too. */
+static void test_what_takes_the_place_of_that_call_passes(void **state)
+{
+    struct reach_world *w = *state;
+    struct harness_proc *p;
+
+    reach_world_people(w, "twilio_voice", "twilio_sms");
+    add_last_rungs(w);
+    harness_exec(w->h, "UPDATE users SET quiet_from = (now() - interval '1 hour')::time,"
+                       " quiet_until = (now() + interval '1 hour')::time;"
+                       "DELETE FROM ladder_rung WHERE position NOT IN (2, 99)");
+    reach_world_meeting(w, "1 minute");
+    reach_world_expect(w, &(struct fake_rule){.method = "POST",
+                              .path = REACH_CALLS,
+                              .times = 1,
+                              .status = 400,
+                              .body = "{\"code\":21205}"});
+    p = reach_world_worker(w, NULL);
+    assert_true(fake_wait_deliveries(w->fake, 1, SOON_MS));
+    harness_await(w->h, SOON_MS, "SELECT count(*) = 1 FROM notification WHERE state = 'accepted'");
+    assert_string_equal(harness_rows(w->h, "SELECT channel, mode, state FROM notification"
+                                           " WHERE kind = 'meeting_call' ORDER BY id"),
+        "twilio_voice|call|failed\ntwilio_sms|message|accepted");
     assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
 }
 
@@ -205,7 +278,9 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, reach_world_setup, reach_world_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_a_throttle_holds_and_says_so),
+        TEST(test_the_order_of_what_is_held),
         TEST(test_the_call_before_a_meeting_and_the_last_rung_pass),
+        TEST(test_what_takes_the_place_of_that_call_passes),
         TEST(test_several_messages_leave_as_one),
         TEST(test_a_bundle_of_unknown_outcome_is_settled),
         TEST(test_a_bundle_that_fails_fails_over_whole),

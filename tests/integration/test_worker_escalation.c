@@ -12,7 +12,8 @@
 
 #include "tests/support/reach_world.h"
 
-#define SOON_MS REACH_SOON_MS
+#define SOON_MS        REACH_SOON_MS
+#define REACH_CALLS_OF "/2010-04-01/Accounts/AC1/Calls/*"
 
 static void test_the_whole_ladder(void **state)
 {
@@ -43,6 +44,33 @@ static void test_the_whole_ladder(void **state)
     assert_int_equal(harness_proc_count_log(p, "MESSAGE  "), 3);
     assert_int_equal(harness_proc_count_log(p, "CALL  "), 2);
     assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
+}
+
+/* As an exporter reads it. */
+static void test_lateness_by_kind_and_channel(void **state)
+{
+    struct reach_world *w = *state;
+    struct harness_proc *p;
+
+    reach_world_people(w, "console", NULL);
+    reach_world_alerts(w, 2);
+    harness_clock_advance(w->h, "1 minute");
+    harness_exec(w->h, "SELECT notification_tell(1, 'greeting', 'k', 'Hello')");
+    p = reach_world_worker(w, NULL);
+    reach_world_await_done(w);
+    assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
+    assert_string_equal(
+        harness_rows(w->h, "SELECT s ->> 'kind', s ->> 'channel', s ->> 'count', b.le_ms, b.n"
+                           " FROM daemon AS d CROSS JOIN LATERAL jsonb_array_elements(d.metrics"
+                           " #> '{lateness,series}') AS s CROSS JOIN LATERAL ROWS FROM ("
+                           "  jsonb_array_elements_text(d.metrics #> '{lateness,bounds_ms}'),"
+                           "  jsonb_array_elements_text(s -> 'buckets')) AS b (le_ms, n)"
+                           " WHERE b.le_ms IN ('30000', '120000') ORDER BY 1, 4 DESC"),
+        "greeting|console|1|30000|1\ngreeting|console|1|120000|1\n"
+        "meeting_alert|console|2|30000|0\nmeeting_alert|console|2|120000|2");
+    assert_true(harness_bool(w->h, "SELECT (s ->> 'sum_ms')::bigint BETWEEN 120000 AND 200000"
+                                   " FROM daemon, jsonb_array_elements(metrics"
+                                   " #> '{lateness,series}') AS s WHERE s ->> 'count' = '2'"));
 }
 
 static void test_an_acknowledgement_ends_it(void **state)
@@ -297,6 +325,39 @@ static void test_an_answered_call_without_a_key_is_made_again(void **state)
     assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
 }
 
+/* Where no key can be pressed, a voice mail is nobody: it is called again, a person is not. */
+static void test_a_voice_mail_is_called_again(void **state)
+{
+    struct reach_world *w = *state;
+    struct harness_proc *p;
+
+    reach_world_people(w, "twilio_voice", NULL);
+    harness_exec(w->h, "DELETE FROM ladder_rung WHERE position <> 2");
+    reach_world_meeting(w, "1 minute");
+    reach_world_expect(w, &(struct fake_rule){.method = "GET",
+                              .path = REACH_CALLS_OF,
+                              .times = 1,
+                              .status = 200,
+                              .body = "{\"status\":\"completed\","
+                                      "\"answered_by\":\"machine_start\"}"});
+    p = reach_world_worker(w, NULL);
+    harness_await(w->h, SOON_MS, "SELECT state = 'accepted' FROM notification");
+    reach_world_advance(w, "41 seconds");
+    harness_await(w->h, SOON_MS,
+        "SELECT state = 'failed' AND reason = 'Twilio: a machine took the"
+        " call' FROM notification WHERE id = 1");
+    reach_world_advance(w, "20 seconds");
+    harness_await(w->h, SOON_MS, "SELECT state = 'accepted' FROM notification WHERE id = 2");
+    assert_int_equal(
+        fake_twilio_set_status(w->fake, fake_delivery_at(w->fake, 1)->id, "completed", 0), 0);
+    reach_world_advance(w, "41 seconds");
+    harness_await(w->h, SOON_MS, "SELECT state = 'delivered' FROM notification WHERE id = 2");
+    reach_world_advance(w, "30 seconds");
+    assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
+    assert_int_equal(reach_world_delivered(w, REACH_OWNER), 2);
+    assert_int_equal(harness_int(w->h, "SELECT count(*) FROM notification"), 2);
+}
+
 /* --- circuits ------------------------------------------------------------------------------- */
 
 static void add_alert(struct reach_world *w, int event)
@@ -319,6 +380,28 @@ static bool closed_or_one_more(void *arg)
         return true;
     add_alert(w, 100 + (int)harness_int(w->h, "SELECT count(*) FROM incident"));
     return false;
+}
+
+/* The failure that opens the circuit moves its message on in the same statement. */
+static void test_the_failure_that_opens_a_circuit_moves_on(void **state)
+{
+    struct reach_world *w = *state;
+    struct harness_proc *p;
+
+    reach_world_people(w, "twilio_sms", "console");
+    reach_world_alerts(w, 1);
+    reach_world_expect(w,
+        &(struct fake_rule){.method = "POST", .path = REACH_MESSAGES, .times = 3, .status = 503});
+    p = reach_world_worker(w, NULL);
+    harness_proc_await_log(p, "Alert message to owner accepted (console)", SOON_MS);
+    assert_string_equal(harness_rows(w->h, "SELECT channel, state, attempts FROM notification"
+                                           " ORDER BY id"),
+        "twilio_sms|failed|3\nconsole|accepted|1");
+    assert_string_equal(
+        harness_text(w->h, "SELECT string_agg(outcome, ' ' ORDER BY number) FROM attempt"
+                           " WHERE circuit = 'twilio_sms'"),
+        "passing passing passing");
+    assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
 }
 
 static void test_a_dead_provider_diverts_and_comes_back(void **state)
@@ -349,6 +432,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, reach_world_setup, reach_world_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_the_whole_ladder),
+        TEST(test_lateness_by_kind_and_channel),
         TEST(test_an_acknowledgement_ends_it),
         TEST(test_gates_that_are_off_hold_their_rungs),
         TEST(test_nothing_is_sent_late),
@@ -371,6 +455,8 @@ int main(void)
         TEST(test_a_delivered_message_is_asked_for_no_more),
         TEST(test_redial),
         TEST(test_an_answered_call_without_a_key_is_made_again),
+        TEST(test_a_voice_mail_is_called_again),
+        TEST(test_the_failure_that_opens_a_circuit_moves_on),
         TEST(test_a_dead_provider_diverts_and_comes_back),
     };
 

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -138,7 +139,7 @@ static void test_an_acknowledgement_expires_and_the_ladder_goes_on(void **state)
 static void test_the_auditor_finds_each_fault_once(void **state)
 {
     static const char *const AUDIT =
-        "SELECT kind FROM reach_audit('5 minutes', '{alerts,escalation}') ORDER BY 1";
+        "SELECT kind, is_new FROM reach_audit('5 minutes', '{alerts,escalation}') ORDER BY 1";
     struct harness *h = *state;
 
     add_rotation(h, "UTC", "2026-01-05", "09:00", 7);
@@ -147,8 +148,12 @@ static void test_the_auditor_finds_each_fault_once(void **state)
                     " VALUES ('manual', 1, now() + interval '1 hour', 'Unplanned', 9)");
     assert_string_equal(harness_rows(h, AUDIT), "");
     harness_clock_advance(h, "6 minutes");
-    assert_string_equal(harness_rows(h, AUDIT), "overdue\nunplanned");
+    assert_string_equal(harness_rows(h, AUDIT), "overdue|t\nunplanned|t");
     assert_int_equal(harness_int(h, "SELECT count(*) FROM notification WHERE incident_id = 2"), 1);
+    /* Nobody sends here, so that one stands: it is told again and repaired no more. */
+    assert_string_equal(harness_rows(h, AUDIT), "overdue|f");
+    assert_int_equal(harness_int(h, "SELECT count(*) FROM audit_finding"), 2);
+    harness_exec(h, "SELECT incident_acknowledge(1, 'owner')");
     assert_string_equal(harness_rows(h, AUDIT), "");
 }
 
@@ -222,6 +227,55 @@ static void test_an_acknowledged_check_is_quiet_until_it_is_well(void **state)
         harness_int(h, "SELECT count(*) FROM incident WHERE health_check = 'circuit_open'"), 1);
 }
 
+/* --- throttles ------------------------------------------------------------------------------ */
+
+/* GoAlert's defaults: per channel and class, and how the longer ones spread what they allow. */
+static void test_throttle_rules(void **state)
+{
+    static const struct {
+        const char *channel, *class;
+        int ahead;
+        const char *sends, *class_sends; /* minutes ago, the latest first */
+        const char *held;                /* minutes from now; "": not */
+    } cases[] = {
+        {"twilio_sms", "alert", 0, "", "", ""},
+        {"twilio_sms", "alert", 1, "", "", "1.0"},
+        {"twilio_sms", "alert", 0, "0.5", "0.5", "0.5"},
+        {"twilio_sms", "alert", 0, "0.5", "", "0.5"},
+        {"twilio_sms", "alert", 0, "2", "2", ""},
+        {"twilio_sms", "alert", 0, "2,4,6,8,10", "2,4,6,8,10", "5.0"},
+        {"twilio_sms", "alert", 0, "2,4,6,8,10", "2,4,6,8", ""},
+        {"twilio_sms", "alert", 1, "2,4,6,8", "2,4,6,8", "7.0"},
+        /* Six more in the 45 minutes after the first 15: one each 7.5. */
+        {"twilio_sms", "alert", 0, "", "16,18,20,22,24,26", ""},
+        {"twilio_sms", "alert", 0, "", "16,17,18,19,20,21", "1.5"},
+        {"twilio_sms", "alert", 0, "", "16,20,24,28,32,36,40,44,48,52,56", "4.0"},
+        {"twilio_voice", "alert", 0, "2,4,6", "2,4,6", "9.0"},
+        {"email", "alert", 0, "2,4,6,8,10", "2,4,6,8,10", ""},
+        {"email", "notice", 0, "2", "2", "1.0"},
+        {"email", "notice", 0, "4,8,12", "4,8,12", "8.0"},
+        {"console", "alert", 9, "0.1", "0.1", ""},
+        {"slack", "alert", 9, "0.1", "0.1", ""},
+    };
+    struct harness *h = *state;
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        harness_execf(h,
+            "CREATE OR REPLACE VIEW held AS SELECT round(extract(epoch FROM t.until - now()) / 60, "
+            "1)"
+            " AS minutes FROM throttle_until('%s', '%s', %d,"
+            " ARRAY(SELECT now() - a::float * interval '1 minute' FROM unnest('{%s}'::text[]) AS "
+            "a),"
+            " ARRAY(SELECT now() - a::float * interval '1 minute' FROM unnest('{%s}'::text[]) AS "
+            "a))"
+            " AS t",
+            cases[i].channel, cases[i].class, cases[i].ahead, cases[i].sends, cases[i].class_sends);
+        if (strcmp(harness_rows(h, "SELECT minutes FROM held"), cases[i].held) != 0)
+            fail_msg("case %zu: held for \"%s\" minutes, not \"%s\"", i,
+                harness_rows(h, "SELECT minutes FROM held"), cases[i].held);
+    }
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, harness_setup, harness_teardown)
@@ -235,6 +289,7 @@ int main(void)
         TEST(test_the_auditor_follows_up_a_failure),
         TEST(test_a_failing_check_becomes_an_incident_and_closes_again),
         TEST(test_an_acknowledged_check_is_quiet_until_it_is_well),
+        TEST(test_throttle_rules),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

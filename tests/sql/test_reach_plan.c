@@ -219,8 +219,61 @@ static void test_escalating_by_hand(void **state)
     for (int rung = 1; rung <= 5; rung++)
         assert_true(
             harness_bool(h, "SELECT incident_escalate(1) LIKE 'incident 1 climbs to rung %'"));
-    assert_string_equal(
-        harness_text(h, "SELECT incident_escalate(1)"), "refused: incident 1 has no rung left");
+    assert_string_equal(harness_text(h, "SELECT incident_escalate(1, 'second')"),
+        "refused: incident 1 has no rung left");
+}
+
+/* Who has it wants others after all: the acknowledgement is taken back. */
+static void test_escalating_what_was_acknowledged(void **state)
+{
+    struct harness *h = *state;
+
+    add_people(h);
+    add_incident(h, "11 minutes");
+    assert_planned(h, 5);
+    harness_exec(h, "UPDATE notification SET state = 'sending', attempts = 1 WHERE id = 1;"
+                    "UPDATE notification SET state = 'accepted', pending = false, sent_at = now()"
+                    " WHERE id = 1;"
+                    "SELECT incident_acknowledge(1, 'owner')");
+    assert_string_equal(harness_text(h, "SELECT incident_escalate(1, 'owner')"),
+        "incident 1 is open again, escalated by owner, from rung 2");
+    assert_string_equal(planned(h), "-660|1|twilio_voice|call|meeting_call\n"
+                                    "-540|1|twilio_sms|message|checkin\n"
+                                    "-420|2|console|message|escalation\n"
+                                    "-240|2|console|call|escalation");
+}
+
+static void test_a_rung_asks_somebody_who_is_there(void **state)
+{
+    static const char *const targets[] = {"user", "group", "rotation"};
+    struct harness *h = *state;
+
+    add_people(h);
+    for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++) {
+        char *sql = NULL;
+        assert_true(asprintf(&sql,
+                        "INSERT INTO ladder_rung (ladder_id, position, after, mode, gate, target,"
+                        " target_id, useful_for) VALUES (1, 9, '0', 'call', 'escalation', '%s', 99,"
+                        " '1 minute')",
+                        targets[i]) > 0);
+        harness_refused(h, NULL, "23503", sql);
+        free(sql);
+    }
+}
+
+static void test_an_incident_by_hand(void **state)
+{
+    struct harness *h = *state;
+
+    add_people(h);
+    assert_int_equal(harness_int(h, "SELECT incident_open('Down', 1)"), 1);
+    assert_string_equal(harness_rows(h, "SELECT kind, title, starts_at = now() FROM incident WHERE"
+                                        " starts_at > now() - interval '1 minute'"),
+        "manual|Down|f");
+    assert_string_equal(harness_rows(h, "SELECT DISTINCT kind FROM notification ORDER BY 1"),
+        "checkin\nescalation\nmanual_call");
+    harness_refused(h, NULL, "P0002", "SELECT incident_open('Down', 99)");
+    harness_refused(h, NULL, "P0002", "SELECT incident_open('Down', 1, 'none')");
 }
 
 /* --- looking ---------------------------------------------------------------------------------- */
@@ -331,6 +384,9 @@ int main(void)
         TEST(test_an_answer_older_than_the_climb_is_refused),
         TEST(test_what_is_in_flight_is_said_and_left),
         TEST(test_escalating_by_hand),
+        TEST(test_escalating_what_was_acknowledged),
+        TEST(test_a_rung_asks_somebody_who_is_there),
+        TEST(test_an_incident_by_hand),
         TEST(test_the_plan_in_everybodys_time),
         TEST(test_why),
         TEST(test_states_only_move_up),

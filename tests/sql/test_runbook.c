@@ -1,5 +1,5 @@
 /*
- * docs/RUNBOOK.md is true: every block of SQL in it runs as it stands.
+ * docs/RUNBOOK.md and docs/ladders.md are true: every block of SQL in them runs as it stands.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -56,28 +56,66 @@ static int run_blocks(struct harness *h, FILE *page)
     return blocks;
 }
 
-static void test_every_block_runs(void **state)
+/* Runs what stands in a page; how many blocks that were. */
+static int run_page(struct harness *h, const char *name)
+{
+    struct buf path = BUF_INIT(4096);
+
+    buf_addf(&path, "%s/docs/%s", harness_root(h), name);
+    _cleanup_(fclosep) FILE *page = fopen(buf_str(&path), "r");
+    buf_release(&path);
+    assert_non_null(page);
+    return run_blocks(h, page);
+}
+
+static void test_every_block_of_the_runbook_runs(void **state)
 {
     struct harness *h = *state;
-    struct buf path = BUF_INIT(4096);
 
     harness_exec(h, world);
     harness_exec(h, "INSERT INTO job_schedule (key, definition, target_kind, target) "
                     "VALUES ('calendar-sync', '{}', 'job', 'calendar_sync')");
-    buf_addf(&path, "%s/docs/RUNBOOK.md", harness_root(h));
-    _cleanup_(fclosep) FILE *page = fopen(buf_str(&path), "r");
-    buf_release(&path);
-    assert_non_null(page);
-    assert_true(run_blocks(h, page) >= 12);
+    assert_true(run_page(h, "RUNBOOK.md") >= 12);
     assert_string_equal(
         harness_rows(h, "SELECT status, acknowledged_by FROM incident"), "acknowledged|owner");
     assert_int_equal(harness_int(h, "SELECT count(*) FROM job_run_quarantine"), 0);
 }
 
+static void test_every_block_about_ladders_runs(void **state)
+{
+    struct harness *h = *state;
+
+    assert_true(run_page(h, "ladders.md") >= 14);
+    assert_string_equal(harness_rows(h, "SELECT title, status, resumed_position, revision"
+                                        " FROM incident ORDER BY id"),
+        "The shop is down|open||1\nStock taking|open|1|2");
+    /* What the page says of the rotation and its override. */
+    assert_string_equal(
+        harness_rows(h, "SELECT rotation_on_call(70, '2026-01-05 08:59 Europe/Berlin'),"
+                        " rotation_on_call(70, '2026-01-05 09:00 Europe/Berlin'),"
+                        " rotation_on_call(70, '2026-03-30 08:59 Europe/Berlin'),"
+                        " rotation_on_call(70, '2026-03-30 09:00 Europe/Berlin'),"
+                        " rotation_on_call(70, now())"),
+        "|71|73|71|73");
+    assert_string_equal(harness_rows(h, "SELECT DISTINCT position, person FROM ladder_plan(2)"
+                                        " WHERE state = 'scheduled' ORDER BY 1, 2"),
+        "1|ada\n2|ada\n3|ada\n4|cem\n5|ben\n5|cem");
+    assert_string_equal(
+        harness_rows(h, "SELECT at_most FROM throttle_rule WHERE channel ="
+                        " 'twilio_sms' AND class = 'alert' ORDER BY within LIMIT 1"),
+        "10");
+    assert_int_equal(harness_int(h, "SELECT count(*) FROM feature_flag WHERE NOT enabled"), 0);
+    assert_int_equal(
+        harness_int(h, "SELECT count(*) FROM feature_flag WHERE name = 'escalation'"), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_every_block_runs, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_every_block_of_the_runbook_runs, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_every_block_about_ladders_runs, harness_setup, harness_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -65,6 +65,31 @@ static void test_sms(void **state)
     channel_request_release(&r);
 }
 
+/* A late page dies at Twilio too, within Twilio's bounds. */
+static void test_how_long_it_is_valid(void **state)
+{
+    static const struct {
+        int64_t useful_s;
+        const char *validity;
+    } cases[] = {{-5, "6"}, {3, "6"}, {6, "6"}, {7, "7"}, {36000, "36000"}, {86400, "36000"}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct message m = message;
+        struct channel_request r;
+        const char *at;
+
+        m.useful_s = cases[i].useful_s;
+        channel_request_init(&r);
+        assert_int_equal(channel_twilio_sms.build(&config, &m, &r), 0);
+        assert_int_equal(channel_request_seal(&r), 0);
+        at = strstr(r.http.body, "&ValidityPeriod=");
+        assert_non_null(at);
+        assert_string_equal(at + strlen("&ValidityPeriod="), cases[i].validity);
+        channel_request_release(&r);
+    }
+}
+
 static void test_callbacks_only_with_a_public_address(void **state)
 {
     struct reach_config with = config;
@@ -90,6 +115,7 @@ static void test_whatsapp(void **state)
 
 static void test_call(void **state)
 {
+    struct reach_config with = config;
     struct channel_request r;
 
     (void)state;
@@ -97,7 +123,48 @@ static void test_call(void **state)
     assert_string_equal(r.http.url, "https://api.twilio.com" LIST "Calls.json");
     assert_non_null(strstr(r.http.body, "&Twiml=%3CResponse%3E%3CSay"));
     assert_null(strstr(r.http.body, "StatusCallback"));
+    /* Who answered is told only where no key can be. */
+    assert_non_null(strstr(r.http.body, "&MachineDetection=Enable&AsyncAmd=true&"));
     channel_request_release(&r);
+    with.public_url = (char *)"https://t.example";
+    build(&channel_twilio_voice, &with, "+15551234", 0, &r);
+    assert_null(strstr(r.http.body, "MachineDetection"));
+    channel_request_release(&r);
+}
+
+/* What Twilio says of a call that it made. */
+static void test_calls_that_were_made(void **state)
+{
+    static const struct {
+        const char *body;
+        enum report_kind report;
+    } cases[] = {
+        {"{\"status\":\"completed\"}", REPORT_ANSWERED},
+        {"{\"status\":\"completed\",\"answered_by\":null}", REPORT_ANSWERED},
+        {"{\"status\":\"completed\",\"answered_by\":\"human\"}", REPORT_ANSWERED},
+        {"{\"status\":\"completed\",\"answered_by\":\"unknown\"}", REPORT_ANSWERED},
+        {"{\"status\":\"completed\",\"answered_by\":\"machine\"}", REPORT_UNANSWERED},
+        {"{\"status\":\"completed\",\"answered_by\":\"machine_end_beep\"}", REPORT_UNANSWERED},
+        {"{\"status\":\"completed\",\"answered_by\":\"fax\"}", REPORT_UNANSWERED},
+        {"{\"status\":\"busy\"}", REPORT_UNANSWERED},
+        {"{\"status\":\"no-answer\"}", REPORT_UNANSWERED},
+        {"{\"status\":\"failed\"}", REPORT_UNANSWERED},
+        {"{\"status\":\"canceled\"}", REPORT_UNANSWERED},
+        {"{\"status\":\"in-progress\",\"answered_by\":\"machine_start\"}", REPORT_WAITING},
+        {"{\"status\":\"odd\"}", REPORT_UNKNOWN},
+        {"{\"status\":", REPORT_UNKNOWN},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const struct http_response response = {
+            .detail = "", .status = 200, .body = cases[i].body, .body_len = strlen(cases[i].body)};
+        struct outcome out;
+
+        outcome_init(&out);
+        if (twilio_judge_call(&response, &out) != cases[i].report)
+            fail_msg("%s", cases[i].body);
+    }
 }
 
 static void test_what_is_no_number_is_refused(void **state)
@@ -277,7 +344,9 @@ int main(void)
         cmocka_unit_test(test_sms),
         cmocka_unit_test(test_callbacks_only_with_a_public_address),
         cmocka_unit_test(test_whatsapp),
+        cmocka_unit_test(test_how_long_it_is_valid),
         cmocka_unit_test(test_call),
+        cmocka_unit_test(test_calls_that_were_made),
         cmocka_unit_test(test_what_is_no_number_is_refused),
         cmocka_unit_test(test_answers),
         cmocka_unit_test(test_asked),

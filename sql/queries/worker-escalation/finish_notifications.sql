@@ -1,7 +1,7 @@
 -- Ends attempts, guarded by daemon and fence, and says what became of each row: a late process
 -- changes nothing ('lost'), a repeated report neither ('already'). What may pass is tried again
--- after 1, 2 and 4 seconds; then, and when it cannot pass, the next contact method or the next rung
--- takes over in this same statement.
+-- after 1, 2 and 4 seconds; then, when it cannot pass, and when this was the failure that opened the
+-- circuit, the next contact method or the next rung takes over in this same statement.
 -- Parameters: daemon; then arrays: ids, fences, outcomes, provider ids, HTTP statuses, failures as
 -- JSON, Retry-After in ms (-1: none), ms until the provider is asked (-1: never), whether the
 -- contact itself is dead, milliseconds that the request took, addresses for the delivery log.
@@ -22,26 +22,27 @@ WITH given AS MATERIALIZED (
             OR EXISTS (SELECT FROM attempt AS a
                 WHERE a.provider_id = g.provider_id AND a.notification_id <> g.id)) AS taken) AS s
 ), mine AS MATERIALIZED (
-    SELECT n.id
-    FROM notification AS n JOIN given AS g ON g.id = n.id
+    SELECT n.id, n.org_id, n.incident_id, n.rung_id, n.round, n.user_id, n.mode, n.revision,
+        n.contact_method_id, n.useless_after, n.tries, n.attempts, g.outcome, g.provider_id, g.failure,
+        g.http_status, g.retry_after_ms, g.poll_ms, g.contact_dead, g.elapsed_ms, g.url
+    FROM given AS g JOIN notification AS n ON n.id = g.id
     WHERE n.locked_by = $1::bigint AND n.fence = g.fence
     ORDER BY n.id
     FOR UPDATE OF n
 ), weighed AS MATERIALIZED (
-    SELECT n.id, n.org_id, n.useless_after, n.tries + 1 AS tries, g.outcome, g.provider_id, g.failure,
-        g.http_status, g.poll_ms, g.contact_dead, g.elapsed_ms, g.url, n.attempts, n.contact_method_id,
-        coalesce(i.status = 'open' AND i.revision = n.revision, true) AS wanted,
-        greatest(g.retry_after_ms, (2 ^ least(n.tries, 2)) * 1000 * (0.75 + random() / 2)) AS delay_ms,
-        g.outcome IN ('passing', 'diverted') AND notification_next_contact(
-            n.incident_id, n.rung_id, n.round, n.user_id, n.mode, n.revision) IS NOT NULL AS has_next,
-        (SELECT CASE k.state WHEN 'open' THEN extract(epoch FROM k.open_until - now()) * 1000
-                WHEN 'half_open' THEN 2000 END
-            FROM circuit AS k WHERE k.name = (SELECT a.circuit FROM attempt AS a
-                WHERE a.notification_id = n.id AND a.number = n.attempts)) AS circuit_ms
+    SELECT m.id, m.org_id, m.useless_after, m.tries + 1 AS tries, m.outcome, m.provider_id, m.failure,
+        m.http_status, m.poll_ms, m.contact_dead, m.elapsed_ms, m.url, m.attempts, m.contact_method_id,
+        coalesce(i.status = 'open' AND i.revision = m.revision, true) AS wanted,
+        greatest(m.retry_after_ms, (2 ^ least(m.tries, 2)) * 1000 * (0.75 + random() / 2)) AS delay_ms,
+        m.outcome IN ('passing', 'diverted') AND notification_next_contact(
+            m.incident_id, m.rung_id, m.round, m.user_id, m.mode, m.revision) IS NOT NULL AS has_next,
+        CASE WHEN m.outcome IN ('passing', 'diverted') THEN (
+            SELECT CASE k.state WHEN 'open' THEN extract(epoch FROM k.open_until - now()) * 1000
+                    WHEN 'half_open' THEN 2000 END
+                FROM circuit AS k WHERE k.name = (SELECT a.circuit FROM attempt AS a
+                    WHERE a.notification_id = m.id AND a.number = m.attempts)) END AS circuit_ms
     FROM mine AS m
-    JOIN notification AS n ON n.id = m.id
-    JOIN given AS g ON g.id = n.id
-    LEFT JOIN incident AS i ON i.id = n.incident_id
+    LEFT JOIN incident AS i ON i.id = m.incident_id
 ), decided AS MATERIALIZED (
     SELECT w.id, w.org_id, w.outcome, w.provider_id, w.failure, w.http_status, w.poll_ms, w.contact_dead,
         w.elapsed_ms, w.url, w.attempts, w.contact_method_id, w.delay_ms, w.circuit_ms,
@@ -53,7 +54,7 @@ WITH given AS MATERIALIZED (
             WHEN w.useless_after <= now() THEN 'expired'
             WHEN w.outcome = 'released' THEN 'sending'
             WHEN w.outcome = 'diverted' THEN CASE WHEN w.has_next THEN 'failed' ELSE 'sending' END
-            WHEN w.tries > 3 OR (w.delay_ms > 15000 AND w.has_next)
+            WHEN w.tries > 3 OR ((w.delay_ms > 15000 OR w.circuit_ms IS NOT NULL) AND w.has_next)
                 OR w.useless_after <= now() + w.delay_ms * interval '1 millisecond' THEN 'failed'
             ELSE 'sending'
         END AS state
@@ -70,7 +71,8 @@ WITH given AS MATERIALIZED (
             ELSE now() + d.delay_ms * interval '1 millisecond' END,
         unsettled_since = CASE
             WHEN d.state <> 'sending' THEN NULL
-            WHEN d.outcome = 'ambiguous' THEN coalesce(n.unsettled_since, a.started_at)
+            WHEN d.outcome = 'ambiguous' THEN coalesce(n.unsettled_since, (SELECT a.started_at
+                FROM attempt AS a WHERE a.notification_id = d.id AND a.number = d.attempts))
             WHEN d.outcome IN ('released', 'diverted') THEN n.unsettled_since END,
         provider_id = coalesce(d.provider_id, n.provider_id),
         sent_at = CASE WHEN d.state = 'accepted' THEN now() END,
@@ -84,7 +86,6 @@ WITH given AS MATERIALIZED (
             WHEN d.outcome = 'ambiguous' THEN 'the outcome of an attempt is not known yet'
             ELSE d.failure ->> 'detail' END
     FROM decided AS d
-    JOIN attempt AS a ON a.notification_id = d.id AND a.number = d.attempts
     WHERE n.id = d.id
     RETURNING n.id, n.state, n.channel, n.incident_id, n.rung_id, n.due_at, n.sent_at, n.next_attempt_at, n.gate
 ), ended AS (
