@@ -1,6 +1,7 @@
 /* A calendar's text in, the instances of a window out. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -20,6 +21,7 @@ struct reading {
     const char *from;  /* NULL: 2026-03-01 */
     const char *until; /* NULL: 2026-04-05 */
     const char *const *addresses;
+    bool titles; /* at the end of each line */
 };
 
 static int64_t instant(const char *text)
@@ -72,6 +74,8 @@ static int read_text(const struct reading *how, const char *text, size_t len, st
             buf_add_str(out, "|declined");
         if (json_object_get(e, "status"))
             buf_add_str(out, "|tentative");
+        if (how->titles)
+            buf_addf(out, "|%s", json_string_value(json_object_get(e, "title")));
         buf_add_char(out, '\n');
     }
     ics_read_free(r);
@@ -123,6 +127,43 @@ static void test_single(void **state)
     expect(&utc, EVENT("a", "DTSTART:20260228T230000Z\r\nDTEND:20260301T003000Z\r\n"),
         "a||2026-02-28T23:00:00Z|2026-03-01T00:30:00Z\n");
     expect(&utc, EVENT("a", "DTSTART:20260228T230000Z\r\nDTEND:20260301T000000Z\r\n"), "");
+    /* A meeting that would end before it starts lasts no time. */
+    expect(&utc, EVENT("a", "DTSTART:20260310T090000Z\r\nDURATION:-PT1H\r\n"),
+        "a||2026-03-10T09:00:00Z|2026-03-10T09:00:00Z\n");
+    expect(&utc, EVENT("a", "DTSTART:20260310T090000Z\r\nDTEND:20260310T080000Z\r\n"),
+        "a||2026-03-10T09:00:00Z|2026-03-10T09:00:00Z\n");
+    /* Twice under one UID: the higher SEQUENCE counts, wherever it stands. */
+    expect(&utc,
+        EVENT("a", "SEQUENCE:2\r\nDTSTART:20260310T090000Z\r\n")
+            EVENT("a", "SEQUENCE:1\r\nDTSTART:20260311T090000Z\r\n"),
+        "a||2026-03-10T09:00:00Z|2026-03-10T09:00:00Z\n");
+}
+
+/* What a text may look like, whatever it says: RFC 5545 section 3.1, and what servers do. */
+static void test_lines(void **state)
+{
+    (void)state;
+    struct reading titles = {.titles = true};
+    /* Folded by a blank or a tab, in the middle of a value and of a character. */
+    expect(&titles,
+        EVENT("a", "DTSTART:2026\r\n 0310T0900\r\n\t00Z\r\nSUMMARY:Caf\xC3\r\n \xA9 \r\n at 9\r\n"),
+        "a||2026-03-10T09:00:00Z|2026-03-10T09:00:00Z|Caf\xC3\xA9 at 9\n");
+    expect(&titles,
+        EVENT(
+            "a", "DTSTART:20260310T090000Z\r\nSUMMARY;LANGUAGE=en:One\\, two\\; three\\nfour\r\n"),
+        "a||2026-03-10T09:00:00Z|2026-03-10T09:00:00Z|One, two; three four\n");
+    expect(&utc, "begin:vevent\r\nuid:a\r\ndtstart:20260310T090000Z\r\nend:vevent\r\n",
+        "a||2026-03-10T09:00:00Z|2026-03-10T09:00:00Z\n");
+    static const char marked[] =
+        "\xEF\xBB\xBF"
+        "BEGIN:VCALENDAR\n\nBEGIN:VEVENT\nUID:a\nDTSTART:20260310T090000Z\n"
+        "END:VEVENT\nEND:VCALENDAR";
+    struct buf out = BUF_INIT(TEXT_MAX), fault = BUF_INIT(1024);
+    struct ics_read_stats stats;
+    assert_int_equal(read_text(&utc, marked, strlen(marked), &out, &fault, &stats), 0);
+    assert_string_equal(buf_str(&out), "a||2026-03-10T09:00:00Z|2026-03-10T09:00:00Z\n");
+    buf_release(&out);
+    buf_release(&fault);
 }
 
 static void test_zones(void **state)
@@ -156,6 +197,15 @@ static void test_zones(void **state)
     "BEGIN:DAYLIGHT\r\nDTSTART:16010101T020000\r\nTZOFFSETFROM:+0100\r\nTZOFFSETTO:+0200\r\n"      \
     "RRULE:FREQ=YEARLY;BYDAY=-1SU;BYMONTH=3\r\nEND:DAYLIGHT\r\nEND:VTIMEZONE\r\n"
 
+/* Summer time for the last time in 2025. UNTIL names the last onset, in UTC, to the second. */
+#define ENDED_ZONE                                                                                 \
+    "BEGIN:VTIMEZONE\r\nTZID:Ended\r\n"                                                            \
+    "BEGIN:STANDARD\r\nDTSTART:20001029T030000\r\nTZOFFSETFROM:+0200\r\nTZOFFSETTO:+0100\r\n"      \
+    "RRULE:FREQ=YEARLY;BYDAY=-1SU;BYMONTH=10;UNTIL=20251026T010000Z\r\nEND:STANDARD\r\n"           \
+    "BEGIN:DAYLIGHT\r\nDTSTART:20000326T020000\r\nTZOFFSETFROM:+0100\r\nTZOFFSETTO:+0200\r\n"      \
+    "RRULE:FREQ=YEARLY;BYDAY=-1SU;BYMONTH=3;UNTIL=20250330T010000Z\r\nEND:DAYLIGHT\r\n"            \
+    "END:VTIMEZONE\r\n"
+
 static void test_vtimezone(void **state)
 {
     (void)state;
@@ -176,6 +226,29 @@ static void test_vtimezone(void **state)
         "TZOFFSETFROM:-0500\r\nTZOFFSETTO:-0500\r\nEND:STANDARD\r\nEND:VTIMEZONE\r\n" EVENT(
             "a", "DTSTART;TZID=America/Mexico_City:20260401T090000\r\n"),
         "a||2026-04-01T15:00:00Z|2026-04-01T15:00:00Z\n");
+    /* A name that has to be quoted. */
+    expect(&utc,
+        "BEGIN:VTIMEZONE\r\nTZID:(UTC+01:00) Bern\\, Rome: winter\r\nBEGIN:STANDARD\r\n"
+        "DTSTART:16010101T000000\r\nTZOFFSETFROM:+0100\r\nTZOFFSETTO:+0100\r\nEND:STANDARD\r\n"
+        "END:VTIMEZONE\r\n" EVENT(
+            "a", "DTSTART;TZID=\"(UTC+01:00) Bern, Rome: winter\":20260401T090000\r\n"),
+        "a||2026-04-01T08:00:00Z|2026-04-01T08:00:00Z\n");
+    /* Changes that are listed, and a rule that has ended: the zone stays where it went last. */
+    expect(&utc,
+        "BEGIN:VTIMEZONE\r\nTZID:Ship\r\nBEGIN:STANDARD\r\nDTSTART:20200101T000000\r\n"
+        "TZOFFSETFROM:+0000\r\nTZOFFSETTO:+0300\r\nRDATE:20260310T000000\r\nEND:STANDARD\r\n"
+        "BEGIN:STANDARD\r\nDTSTART:20260305T000000\r\nTZOFFSETFROM:+0300\r\nTZOFFSETTO:+0000\r\n"
+        "END:STANDARD\r\nEND:VTIMEZONE\r\n" EVENT("a",
+            "DTSTART;TZID=Ship:20260304T090000\r\nRDATE;TZID=Ship:20260306T090000\r\n"
+            "RDATE;TZID=Ship:20260311T090000\r\n"),
+        "a|20260304T060000Z|2026-03-04T06:00:00Z|2026-03-04T06:00:00Z\n"
+        "a|20260306T090000Z|2026-03-06T09:00:00Z|2026-03-06T09:00:00Z\n"
+        "a|20260311T060000Z|2026-03-11T06:00:00Z|2026-03-11T06:00:00Z\n");
+    expect(&utc, ENDED_ZONE EVENT("a", "DTSTART;TZID=Ended:20260330T090000\r\n"),
+        "a||2026-03-30T08:00:00Z|2026-03-30T08:00:00Z\n");
+    struct reading before = {.from = "2025-03-01", .until = "2025-04-05"};
+    expect(&before, ENDED_ZONE EVENT("a", "DTSTART;TZID=Ended:20250331T090000\r\n"),
+        "a||2025-03-31T07:00:00Z|2025-03-31T07:00:00Z\n");
     /* Nothing known of it: the calendar's zone, else the user's. */
     expect(&berlin, EVENT("a", "DTSTART;TZID=Nowhere:20260310T090000\r\n"),
         "a||2026-03-10T08:00:00Z|2026-03-10T08:00:00Z\n");
@@ -226,6 +299,46 @@ static void test_recurrence(void **state)
         "b|20260328T230000Z|2026-03-28T23:00:00Z|2026-03-29T22:00:00Z|all-day\n");
 }
 
+/* Which instances a set has: RFC 5545 sections 3.3.10 and 3.8.5. */
+static void test_sets(void **state)
+{
+    (void)state;
+    struct reading week = {.from = "2026-03-05", .until = "2026-03-12"};
+    /* An exception by its date takes the instance of that day in the series' zone. */
+    expect(&week,
+        EVENT("e", "DTSTART;TZID=Asia/Tokyo:20260306T010000\r\nRRULE:FREQ=DAILY;COUNT=3\r\n"
+                   "EXDATE;VALUE=DATE:20260307\r\n"),
+        "e|20260305T160000Z|2026-03-05T16:00:00Z|2026-03-05T16:00:00Z\n"
+        "e|20260307T160000Z|2026-03-07T16:00:00Z|2026-03-07T16:00:00Z\n");
+    /* Of a series with an end, as long everywhere; a date that the rule brings too is one. */
+    expect(&week,
+        EVENT("t",
+            "DTSTART;TZID=America/New_York:20260306T090000\r\n"
+            "DTEND;TZID=America/New_York:20260306T100000\r\nRRULE:FREQ=DAILY;INTERVAL=3;COUNT=2\r\n"
+            "RDATE:20260309T130000Z\r\nRDATE;TZID=Europe/Berlin:20260310T090000\r\n"),
+        "t|20260306T140000Z|2026-03-06T14:00:00Z|2026-03-06T15:00:00Z\n"
+        "t|20260309T130000Z|2026-03-09T13:00:00Z|2026-03-09T14:00:00Z\n"
+        "t|20260310T080000Z|2026-03-10T08:00:00Z|2026-03-10T09:00:00Z\n");
+    expect(&week,
+        EVENT("p",
+            "DTSTART:20260305T090000Z\r\nDURATION:PT30M\r\n"
+            "RDATE;VALUE=PERIOD:20260307T090000Z/PT2H,20260308T090000Z/20260308T100000Z\r\n"),
+        "p|20260305T090000Z|2026-03-05T09:00:00Z|2026-03-05T09:30:00Z\n"
+        "p|20260307T090000Z|2026-03-07T09:00:00Z|2026-03-07T09:30:00Z\n"
+        "p|20260308T090000Z|2026-03-08T09:00:00Z|2026-03-08T09:30:00Z\n");
+    /* UNTIL without a zone is the series' wall clock. */
+    expect(&week,
+        EVENT("l", "DTSTART;TZID=America/New_York:20260306T090000\r\n"
+                   "RRULE:FREQ=DAILY;UNTIL=20260307T090000\r\n"),
+        "l|20260306T140000Z|2026-03-06T14:00:00Z|2026-03-06T14:00:00Z\n"
+        "l|20260307T140000Z|2026-03-07T14:00:00Z|2026-03-07T14:00:00Z\n");
+    /* The last working day of a month. */
+    expect(&utc,
+        EVENT("s", "DTSTART:20260130T090000Z\r\n"
+                   "RRULE:FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=-1\r\n"),
+        "s|20260331T090000Z|2026-03-31T09:00:00Z|2026-03-31T09:00:00Z\n");
+}
+
 #define DAILY                                                                                      \
     EVENT("s", "DTSTART;TZID=Europe/Berlin:20260305T090000\r\nDURATION:PT30M\r\n"                  \
                "RRULE:FREQ=DAILY;COUNT=3\r\n")
@@ -239,6 +352,19 @@ static void test_overrides(void **state)
         "s|20260305T080000Z|2026-03-05T08:00:00Z|2026-03-05T08:30:00Z\n"
         "s|20260307T080000Z|2026-03-07T08:00:00Z|2026-03-07T08:30:00Z\n"
         "s|20260306T080000Z|2026-03-06T14:00:00Z|2026-03-06T14:30:00Z\n");
+    /* From before the clocks go forward to after: known by when it was to start. */
+    expect(&(struct reading){.from = "2026-03-22", .until = "2026-04-05"},
+        EVENT("w", "DTSTART;TZID=Europe/Berlin:20260306T090000\r\nRRULE:FREQ=WEEKLY;COUNT=5\r\n")
+            EVENT("w", "RECURRENCE-ID;TZID=Europe/Berlin:20260327T090000\r\n"
+                       "DTSTART;TZID=Europe/Berlin:20260330T090000\r\n"),
+        "w|20260403T070000Z|2026-04-03T07:00:00Z|2026-04-03T07:00:00Z\n"
+        "w|20260327T080000Z|2026-03-30T07:00:00Z|2026-03-30T07:00:00Z\n");
+    /* One instance named in two zones is one. */
+    expect(&(struct reading){.from = "2026-03-06", .until = "2026-03-07"},
+        DAILY EVENT("s", "RECURRENCE-ID:20260306T080000Z\r\nDTSTART:20260306T100000Z\r\n")
+            EVENT("s",
+                "RECURRENCE-ID;TZID=Europe/Berlin:20260306T090000\r\nDTSTART:20260306T110000Z\r\n"),
+        "s|20260306T080000Z|2026-03-06T11:00:00Z|2026-03-06T11:00:00Z\n");
     /* Out of the window, cancelled, and changed twice. */
     expect(&utc,
         DAILY EVENT("s", "RECURRENCE-ID:20260306T080000Z\r\nDTSTART:20270306T150000Z\r\n")
@@ -372,9 +498,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_single),
+        cmocka_unit_test(test_lines),
         cmocka_unit_test(test_zones),
         cmocka_unit_test(test_vtimezone),
         cmocka_unit_test(test_recurrence),
+        cmocka_unit_test(test_sets),
         cmocka_unit_test(test_overrides),
         cmocka_unit_test(test_declined),
         cmocka_unit_test(test_unreadable_events_are_kept),
