@@ -9,6 +9,7 @@
 #include "base/json_read.h"
 #include "base/log.h"
 #include "sql/worker-calendar.h"
+#include "worker-calendar/incident_log.h"
 #include "worker-calendar/sync_private.h"
 
 /* Of a state beyond its operation's own deadline. */
@@ -146,6 +147,7 @@ static enum step apply(struct job *job, const struct event *ev)
     s->updated = db_int(ev->db, 0, "updated");
     s->cancelled = db_int(ev->db, 0, "cancelled");
     s->opened = db_int(ev->db, 0, "opened");
+    incident_log(ev->db);
     return STEP_DONE;
 }
 

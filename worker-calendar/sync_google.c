@@ -69,6 +69,7 @@ static enum step send_refresh(struct sync *s)
         .total_timeout_ms = sync_config(s)->fetch_ms,
         .max_response = ANSWER_MAX,
         .allow_private = sync_config(s)->allow_private,
+        .private_setting = "CALENDAR_ALLOW_PRIVATE",
     };
     enum step step = job_http(&s->job, &request);
     buf_release_secret(&body);
@@ -137,6 +138,7 @@ static enum step send_page_request(struct sync *s)
         .total_timeout_ms = sync_config(s)->fetch_ms,
         .max_response = (size_t)sync_config(s)->max_body,
         .allow_private = sync_config(s)->allow_private,
+        .private_setting = "CALENDAR_ALLOW_PRIVATE",
     };
     enum step step = buf_err(&url) || buf_err(&authorization)
                          ? job_fail(&s->job, ERR_TOO_LARGE, "the request is too long")

@@ -111,6 +111,7 @@ static enum step send_request(struct sync *s)
         .max_response = (size_t)sync_config(s)->max_body,
         .max_redirects = REDIRECTS_MAX,
         .allow_private = sync_config(s)->allow_private,
+        .private_setting = "CALENDAR_ALLOW_PRIVATE",
     };
     enum step step = buf_err(&url) ? job_fail(&s->job, ERR_INVALID, "the address is too long")
                                    : job_http(&s->job, &request);

@@ -18,6 +18,7 @@ struct curl_engine;
 struct curl_transfer {
     CURL *easy;
     bool allow_private;
+    const char *private_setting; /* static, or NULL */
     bool denied; /* an address was refused */
     bool kept;   /* stays on the engine after over(), because its connection is used on */
     int err;     /* set by a callback that stopped the transfer; else 0 */
