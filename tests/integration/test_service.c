@@ -239,6 +239,17 @@ static void test_superseded_claims_no_more(void **state)
     assert_true(harness_proc_logged(p, "superseded"));
 }
 
+/* As after a restore of the database: whoever watches over the process starts it anew. */
+static void test_forgotten_ends_to_be_started_again(void **state)
+{
+    struct harness *h = *state;
+    struct harness_proc *p = spawn_ready(h, NULL);
+
+    harness_exec(h, "DELETE FROM daemon");
+    assert_int_equal(harness_proc_wait(p, SOON_MS), 75);
+    assert_true(harness_proc_logged(p, "the row of this process is gone"));
+}
+
 static void test_unknown_schema_is_refused(void **state)
 {
     static const char *const workers[] = {"worker-calendar", "worker-escalation", EXE};
@@ -323,6 +334,7 @@ int main(void)
         TEST(test_second_signal_ends_at_once),
         TEST(test_drain_gives_back_what_it_holds),
         TEST(test_superseded_claims_no_more),
+        TEST(test_forgotten_ends_to_be_started_again),
         TEST(test_unknown_schema_is_refused),
         TEST(test_systemd_is_told),
     };
