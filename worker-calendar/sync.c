@@ -50,6 +50,18 @@ enum step sync_give_up(struct sync *s)
     return job_next(&s->job, SYNC_SETTLE);
 }
 
+enum step sync_fail(struct sync *s, int code, const char *what, const char *why)
+{
+    (void)job_fail(&s->job, code, "%s: %s", what, why);
+    return sync_give_up(s);
+}
+
+enum step sync_fail_http(struct sync *s, const struct http_response *r, const char *what)
+{
+    (void)job_fail_http(&s->job, r, what);
+    return sync_give_up(s);
+}
+
 static enum step give_back(struct sync *s)
 {
     struct db_args args;
