@@ -9,6 +9,7 @@
 #include "base/json_read.h"
 #include "base/log.h"
 #include "sql/worker-calendar.h"
+#include "worker-calendar/incident_log.h"
 #include "worker-calendar/sync_private.h"
 
 /* Of a state beyond its operation's own deadline. */
@@ -47,6 +48,18 @@ enum step sync_give_up(struct sync *s)
     s->why = s->job.failure;
     failure_clear(&s->job.failure);
     return job_next(&s->job, SYNC_SETTLE);
+}
+
+enum step sync_fail(struct sync *s, int code, const char *what, const char *why)
+{
+    (void)job_fail(&s->job, code, "%s: %s", what, why);
+    return sync_give_up(s);
+}
+
+enum step sync_fail_http(struct sync *s, const struct http_response *r, const char *what)
+{
+    (void)job_fail_http(&s->job, r, what);
+    return sync_give_up(s);
 }
 
 static enum step give_back(struct sync *s)
@@ -146,6 +159,7 @@ static enum step apply(struct job *job, const struct event *ev)
     s->updated = db_int(ev->db, 0, "updated");
     s->cancelled = db_int(ev->db, 0, "cancelled");
     s->opened = db_int(ev->db, 0, "opened");
+    incident_log(ev->db);
     return STEP_DONE;
 }
 

@@ -10,12 +10,6 @@
 #define FAULT_MAX  1024
 #define ANSWER_MAX ((size_t)65536)
 
-static enum step fail(struct sync *s, int code, const char *what, const char *why)
-{
-    (void)job_fail(&s->job, code, "%s: %s", what, why);
-    return sync_give_up(s);
-}
-
 static enum step die(struct sync *s)
 {
     s->dead = true;
@@ -52,11 +46,11 @@ static enum step send_refresh(struct sync *s)
     int err =
         secret_open(service_secrets(s->shop->service), SYNC_SEAL_CONTEXT, s->row.sealed, &secret);
     if (err)
-        return fail(s, err, "the sealed credential cannot be opened", err_name(err));
+        return sync_fail(s, err, "the sealed credential cannot be opened", err_name(err));
     err = google_refresh_body(secret_text(secret), secret_len(secret), &body);
     if (err) {
         buf_release_secret(&body);
-        return fail(s, err, "the sealed credential",
+        return sync_fail(s, err, "the sealed credential",
             "it is a JSON object with client_id, client_secret and refresh_token");
     }
     struct http_request request = {
@@ -69,6 +63,7 @@ static enum step send_refresh(struct sync *s)
         .total_timeout_ms = sync_config(s)->fetch_ms,
         .max_response = ANSWER_MAX,
         .allow_private = sync_config(s)->allow_private,
+        .private_setting = "CALENDAR_ALLOW_PRIVATE",
     };
     enum step step = job_http(&s->job, &request);
     buf_release_secret(&body);
@@ -79,10 +74,8 @@ static enum step take_token(struct sync *s, const struct http_response *r)
 {
     struct buf token = BUF_INIT(GOOGLE_TOKEN_MAX + 1);
     int64_t expires_ms = 0;
-    if (r->err) {
-        (void)job_fail_http(&s->job, r, "the token endpoint");
-        return sync_give_up(s);
-    }
+    if (r->err)
+        return sync_fail_http(s, r, "the token endpoint");
     enum google_verdict verdict =
         google_token_read(r->status, r->body, r->body_len, &token, &expires_ms, &s->job.failure);
     if (verdict == GOOGLE_OK) {
@@ -114,7 +107,7 @@ static enum step send_page_request(struct sync *s)
         google_tokens_get(s->shop->tokens, s->job.id, s->row.sealed);
     if (!token)
         return s->exchanges == SYNC_EXCHANGES_MAX
-                   ? fail(s, ERR_PROTOCOL, "the access token", "it expires at once")
+                   ? sync_fail(s, ERR_PROTOCOL, "the access token", "it expires at once")
                    : job_next(&s->job, SYNC_TOKEN);
     struct buf url = BUF_INIT(URL_MAX), authorization = BUF_INIT(HEADER_MAX);
     struct ics_window window = sync_window(s);
@@ -137,6 +130,7 @@ static enum step send_page_request(struct sync *s)
         .total_timeout_ms = sync_config(s)->fetch_ms,
         .max_response = (size_t)sync_config(s)->max_body,
         .allow_private = sync_config(s)->allow_private,
+        .private_setting = "CALENDAR_ALLOW_PRIVATE",
     };
     enum step step = buf_err(&url) || buf_err(&authorization)
                          ? job_fail(&s->job, ERR_TOO_LARGE, "the request is too long")
@@ -153,7 +147,7 @@ static enum step take_page(struct sync *s, const struct http_response *r)
     struct google_page page = {0};
     int err = civil_zones_get(s->shop->civil, s->row.time_zone, &zone);
     if (err)
-        return fail(s, ERR_INVALID, "no such time zone of the user", s->row.time_zone);
+        return sync_fail(s, ERR_INVALID, "no such time zone of the user", s->row.time_zone);
     err = google_page_read(r->body, r->body_len, s->shop->civil, zone, &s->events, &fault, &page);
     if (!err && page.next_page && ++s->pages >= SYNC_PAGES_MAX) {
         buf_add_str(&fault, "it has too many pages");
@@ -163,12 +157,12 @@ static enum step take_page(struct sync *s, const struct http_response *r)
     s->page = page;
     enum step step;
     if (err) {
-        step = fail(s, err, "the page of events", fault.len ? buf_str(&fault) : err_name(err));
+        step = sync_fail(s, err, "the page of events", fault.len ? buf_str(&fault) : err_name(err));
         s->why.final = false; /* it may be mended by the next time */
     } else if (s->page.next_page) {
         step = job_next(&s->job, SYNC_FETCH);
     } else if (sync_keep(&s->sync_token, s->page.next_sync)) {
-        step = fail(s, ERR_NOMEM, "the sync token", err_name(ERR_NOMEM));
+        step = sync_fail(s, ERR_NOMEM, "the sync token", err_name(ERR_NOMEM));
     } else {
         step = job_next(&s->job, SYNC_APPLY);
     }
@@ -178,10 +172,8 @@ static enum step take_page(struct sync *s, const struct http_response *r)
 
 static enum step take_answer(struct sync *s, const struct http_response *r)
 {
-    if (r->err) {
-        (void)job_fail_http(&s->job, r, "Google Calendar");
-        return sync_give_up(s);
-    }
+    if (r->err)
+        return sync_fail_http(s, r, "Google Calendar");
     enum google_verdict verdict =
         google_events_verdict(r->status, r->body, r->body_len, !s->full, &s->job.failure);
     if (verdict != GOOGLE_OK)

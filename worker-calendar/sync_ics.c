@@ -16,16 +16,10 @@
 #define VALIDATOR_MAX 1024
 #define FAULT_MAX     1024
 
-static enum step fail(struct sync *s, int code, const char *what, const char *why)
-{
-    (void)job_fail(&s->job, code, "%s: %s", what, why);
-    return sync_give_up(s);
-}
-
 /* What a provider serves may be mended by the next time. */
 static enum step fail_content(struct sync *s, int code, const char *why)
 {
-    enum step step = fail(s, code, "the calendar", why);
+    enum step step = sync_fail(s, code, "the calendar", why);
     s->why.final = false;
     return step;
 }
@@ -53,7 +47,7 @@ static enum step read_file(struct sync *s, const char *address)
 {
     struct buf fault = BUF_INIT(FAULT_MAX);
     int err = ics_file_read(sync_config(s)->file_dir, address, &s->body, &fault);
-    enum step step = err ? fail(s, err, "file", fault.len ? buf_str(&fault) : err_name(err))
+    enum step step = err ? sync_fail(s, err, "file", fault.len ? buf_str(&fault) : err_name(err))
                          : job_next(&s->job, SYNC_PARSE);
     buf_release(&fault);
     return step;
@@ -66,13 +60,13 @@ enum step sync_ics_open(struct sync *s)
     int err = open_address(s, &secret, &address);
     s->full = true;
     if (err)
-        return fail(s, err, "the sealed address cannot be opened", err_name(err));
+        return sync_fail(s, err, "the sealed address cannot be opened", err_name(err));
     if (is_scheme(address, "file:"))
         return read_file(s, address);
     if (is_scheme(address, "https://") || is_scheme(address, "http://") ||
         is_scheme(address, "webcal://"))
         return job_next(&s->job, SYNC_FETCH);
-    return fail(
+    return sync_fail(
         s, ERR_INVALID, "address", "a calendar lies at https://, http://, webcal:// or file:///");
 }
 
@@ -94,7 +88,7 @@ static enum step send_request(struct sync *s)
     const char *address;
     int err = open_address(s, &secret, &address);
     if (err)
-        return fail(s, err, "the sealed address cannot be opened", err_name(err));
+        return sync_fail(s, err, "the sealed address cannot be opened", err_name(err));
     buf_addf(&url, "%s%s", is_scheme(address, "webcal://") ? "https" : "",
         is_scheme(address, "webcal://") ? address + strlen("webcal") : address);
     if (sync_may_be_partial(s)) {
@@ -111,6 +105,7 @@ static enum step send_request(struct sync *s)
         .max_response = (size_t)sync_config(s)->max_body,
         .max_redirects = REDIRECTS_MAX,
         .allow_private = sync_config(s)->allow_private,
+        .private_setting = "CALENDAR_ALLOW_PRIVATE",
     };
     enum step step = buf_err(&url) ? job_fail(&s->job, ERR_INVALID, "the address is too long")
                                    : job_http(&s->job, &request);
@@ -132,11 +127,8 @@ static enum step take_answer(struct sync *s, const struct http_response *r)
         s->unchanged = true;
         return job_next(&s->job, SYNC_SETTLE);
     }
-    if (r->err || r->status != 200) {
-        (void)job_fail_http(&s->job, r, "the calendar");
-        s->job.failure.retry_after_ms = r->err ? -1 : http_response_retry_after_ms(r);
-        return sync_give_up(s);
-    }
+    if (r->err || r->status != 200)
+        return sync_fail_http(s, r, "the calendar");
     buf_reset(&s->body);
     buf_add(&s->body, r->body, r->body_len);
     int err = buf_err(&s->body);
@@ -144,7 +136,7 @@ static enum step take_answer(struct sync *s, const struct http_response *r)
         err = sync_keep(&s->etag, validator(r, "ETag"));
     if (!err)
         err = sync_keep(&s->last_modified, validator(r, "Last-Modified"));
-    return err ? fail(s, err, "the calendar", err_name(err)) : job_next(&s->job, SYNC_PARSE);
+    return err ? sync_fail(s, err, "the calendar", err_name(err)) : job_next(&s->job, SYNC_PARSE);
 }
 
 enum step sync_ics_fetch(struct sync *s, const struct event *ev)
@@ -184,8 +176,8 @@ static enum step begin_parse(struct sync *s)
     if (!err)
         err = ics_read_new(buf_str(&s->body), s->body.len, &options, &s->events, &s->read);
     if (err == ERR_NOT_FOUND || err == ERR_INVALID)
-        return fail(s, ERR_INVALID, "no such time zone of the user", s->row.time_zone);
-    return err ? fail(s, err, "the calendar", err_name(err)) : job_pause(&s->job, 0);
+        return sync_fail(s, ERR_INVALID, "no such time zone of the user", s->row.time_zone);
+    return err ? sync_fail(s, err, "the calendar", err_name(err)) : job_pause(&s->job, 0);
 }
 
 static enum step parse_on(struct sync *s)

@@ -95,6 +95,9 @@ MUST_CHECK int sync_keep(char **slot, const char *text);
 
 /* Moves on to settle the failure that job->failure holds. */
 enum step sync_give_up(struct sync *s);
+/* The same with a failure of its own ("what: why"), or with that of a request. */
+enum step sync_fail(struct sync *s, int code, const char *what, const char *why);
+enum step sync_fail_http(struct sync *s, const struct http_response *r, const char *what);
 /* The same for an event that is no answer: a time-out, or a cancelled process, which gives the
  * row back as it was. */
 enum step sync_interrupted(struct sync *s, const struct event *ev, const char *what);

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "sql/worker-calendar.h"
 #include "worker-calendar/config.h"
+#include "worker-calendar/incident_log.h"
 
 /* The share of a run's time-out after which a tick leaves the rest to the next one. */
 #define BUDGET_PERCENT 50
@@ -247,9 +248,8 @@ static void on_planned(void *arg, struct db_result *r)
         struct failure failure;
         db_failure(r, &SQL_plan_meetings, &failure);
         fail(t, &failure);
-    } else if (db_int(r, 0, "opened") > 0) {
-        log_info(F(F_INT("job_run_id", t->run->id)), "%lld meetings became incidents",
-            (long long)db_int(r, 0, "opened"));
+    } else {
+        incident_log(r);
     }
     go_on(t);
 }

@@ -51,6 +51,7 @@ static int build(
     buf_add_str(&r->body, body);
     r->http.method = "POST";
     r->http.allow_private = config->webhook_allow_private;
+    r->http.private_setting = "WEBHOOK_ALLOW_PRIVATE";
     channel_request_header(r, "Content-Type: application/json");
     buf_addf(&id, "notification_%" PRId64, m->notification_id);
     err = webhook_sign(r, config->webhook_secret, buf_str(&id));

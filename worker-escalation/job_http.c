@@ -116,6 +116,7 @@ static int build(struct http_job *h, struct channel_request *r)
     buf_add_str(&r->url, url);
     r->http.method = method ? method : (r->body.len > 0 ? "POST" : "GET");
     r->http.allow_private = config_of(h)->http_job_allow_private;
+    r->http.private_setting = "HTTP_JOB_ALLOW_PRIVATE";
     r->http.total_timeout_ms =
         h->run->timeout_ms > 2 * MARGIN_MS ? h->run->timeout_ms - MARGIN_MS : h->run->timeout_ms;
     json_object_foreach((json_t *)headers, name, value)

@@ -18,9 +18,10 @@ struct curl_engine;
 struct curl_transfer {
     CURL *easy;
     bool allow_private;
-    bool denied; /* an address was refused */
-    bool kept;   /* stays on the engine after over(), because its connection is used on */
-    int err;     /* set by a callback that stopped the transfer; else 0 */
+    const char *private_setting; /* static, or NULL */
+    bool denied;                 /* an address was refused */
+    bool kept; /* stays on the engine after over(), because its connection is used on */
+    int err;   /* set by a callback that stopped the transfer; else 0 */
     char error[CURL_ERROR_SIZE];
     /* Called with the connection ready and nothing of this request sent; false stops it.
      * curl calls it again for every redirect and for a request that it repeats. */

@@ -121,8 +121,9 @@ int curl_transfer_err(const struct curl_transfer *t, CURLcode code, struct buf *
     if (code == CURLE_OK)
         return 0;
     if (t->denied && (code == CURLE_COULDNT_CONNECT || code == CURLE_ABORTED_BY_CALLBACK)) {
-        buf_add_str(detail, "the address is not a public one, and no …_ALLOW_PRIVATE of the "
-                            "configuration allows it");
+        buf_add_str(detail, "the address is not a public one");
+        if (t->private_setting)
+            buf_addf(detail, "; %s=true allows it", t->private_setting);
         return ERR_DENIED;
     }
     if (t->err != 0) {

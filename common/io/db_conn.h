@@ -101,6 +101,7 @@ struct db_conn_events {
     void (*up)(void *arg); /* a session is ready, the first and after each reconnect */
     void (*down)(
         void *arg, const char *why); /* it was lost; what was in flight has been answered */
+    void (*waits)(void *arg, const char *why); /* the very first try failed, others follow */
     void (*notified)(void *arg, const char *channel, const char *payload);
     void (*gave_up)(void *arg, const char *why); /* patience is over; no more tries */
     void *arg;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "io/db_conn_private.h"
 
 #define RETRY_FIRST_MS 200
@@ -185,8 +186,17 @@ static bool setup_session(struct db_conn *c)
     return ok && PQpipelineSync(c->pg) && db_wire_push(c, WIRE_SETUP_SYNC, NULL) == 0;
 }
 
+/* What PostgreSQL says unasked, such as why it ends the session, would else go to stderr as it is.
+ */
+static void on_notice(void *arg, const char *message)
+{
+    (void)arg;
+    log_debug(F_NONE, "PostgreSQL says: %.*s", (int)strcspn(message, "\n"), message);
+}
+
 static void connected(struct db_conn *c)
 {
+    (void)PQsetNoticeProcessor(c->pg, on_notice, NULL);
     buf_reset(&c->where);
     buf_addf(&c->where, "%s:%s/%s", PQhost(c->pg), PQport(c->pg), PQdb(c->pg));
     c->state = DB_LINK_SETUP;
@@ -275,6 +285,8 @@ static void plan_retry(struct db_conn *c)
         return;
     }
     c->state = DB_LINK_WAITING;
+    if (c->tries == 1 && c->where.len == 0 && c->events.waits)
+        c->events.waits(c->events.arg, buf_str(&c->why));
     if (wait_ms > c->patience_ms - down_ms)
         wait_ms = c->patience_ms - down_ms;
     loop_timer_start(c->retry, wait_ms);

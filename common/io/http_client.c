@@ -279,6 +279,7 @@ static int call_new(struct http_client *c, const struct http_request *request, b
     call->client = c;
     call->repeatable = method_is_repeatable(request->method);
     call->transfer.allow_private = request->allow_private;
+    call->transfer.private_setting = request->private_setting;
     call->transfer.ready = on_ready;
     call->transfer.over = on_over;
     http_headers_init(&call->headers);

@@ -31,6 +31,7 @@ struct http_request {
                                     https to http; Authorization, Cookie and Basic credentials
                                     go to no other origin, headers of other names do */
     bool allow_private;          /* loopback, private, link-local addresses too */
+    const char *private_setting; /* static: what allows them, for the message; may be NULL */
 };
 
 struct http_response {

@@ -167,6 +167,14 @@ static void on_up(void *arg)
     service_wake_all(s);
 }
 
+static void on_waits(void *arg, const char *why)
+{
+    const struct service *s = arg;
+
+    log_warn(F_NONE, "no connection to the database yet, trying for %lld ms: %s",
+        (long long)s->options.patience_ms, why);
+}
+
 static void on_down(void *arg, const char *why)
 {
     (void)arg;
@@ -302,8 +310,12 @@ static int make_connection(struct service *s, struct buf *fault)
         .connect_timeout_ms = s->options.connect_timeout_ms,
         .statement_timeout_ms = s->options.statement_timeout_ms,
     };
-    const struct db_conn_events events = {
-        .up = on_up, .down = on_down, .notified = on_notified, .gave_up = on_gave_up, .arg = s};
+    const struct db_conn_events events = {.up = on_up,
+        .down = on_down,
+        .waits = on_waits,
+        .notified = on_notified,
+        .gave_up = on_gave_up,
+        .arg = s};
     return db_conn_new(s->loop, &options, &events, fault, &s->db);
 }
 

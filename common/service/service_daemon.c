@@ -131,9 +131,12 @@ static void on_beat(void *arg, struct db_result *r)
     if (r->err)
         return; /* the connection says it */
     if (!db_bool(r, 0, "alive")) {
+        /* A database that has forgotten this process, such as one brought back from a backup,
+         * is had by another start. */
+        bool superseded = db_bool(r, 0, "superseded");
         log_error(F(F_INT("daemon_id", s->daemon_id)),
-            "the row of this process is gone or superseded: claiming no more");
-        service_quit(s, SERVICE_EXIT_DONE);
+            "the row of this process is %s: claiming no more", superseded ? "superseded" : "gone");
+        service_quit(s, superseded ? SERVICE_EXIT_DONE : SERVICE_EXIT_NO_DATABASE);
         return;
     }
     set_flags_off(s, db_text(r, 0, "off"));

@@ -136,11 +136,13 @@ $$;
 -- Opens the incidents of stored meetings that start within the horizon, and plans their ladders.
 -- One that was withdrawn is revived when its meeting is back at that time. A meeting that has
 -- started makes none. Meetings that another process is changing just now are left to it.
--- Returns how many incidents were opened.
-CREATE FUNCTION meeting_plan(horizon interval, credential bigint DEFAULT NULL) RETURNS int
+-- opened: how many incidents that made; incidents: the first twenty of them, for the log, as
+-- [{id, user_id, title, starts_at}].
+CREATE FUNCTION meeting_plan(horizon interval, credential bigint DEFAULT NULL,
+    OUT opened int, OUT incidents jsonb)
 LANGUAGE plpgsql AS $$
 DECLARE
-    opened bigint[];
+    opened_ids bigint[];
 BEGIN
     WITH due AS (
         SELECT e.id, e.org_id, e.user_id, e.starts_at, e.title,
@@ -163,12 +165,19 @@ BEGIN
             WHERE incident.status = 'cancelled'
         RETURNING id
     )
-    SELECT array_agg(id) INTO opened FROM made;
-    IF opened IS NULL THEN
-        RETURN 0;
+    SELECT array_agg(id) INTO opened_ids FROM made;
+    opened := coalesce(cardinality(opened_ids), 0);
+    IF opened = 0 THEN
+        RETURN;
     END IF;
-    PERFORM incident_plan(opened);
-    RETURN cardinality(opened);
+    PERFORM incident_plan(opened_ids);
+    SELECT jsonb_agg(f) INTO incidents
+    FROM (
+        SELECT i.id, i.user_id, i.title,
+            to_char(i.starts_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS starts_at
+        FROM incident AS i WHERE i.id = ANY(opened_ids)
+        ORDER BY i.starts_at, i.id LIMIT 20
+    ) AS f;
 END
 $$;
 
@@ -210,7 +219,7 @@ CREATE FUNCTION calendar_apply(credential bigint, claim_fence bigint, events jso
     window_start timestamptz, window_end timestamptz, new_etag text, new_last_modified text,
     new_content_hash text, new_sync_token text, sync_interval interval, horizon interval,
     OUT applied boolean, OUT created int, OUT skipped int, OUT updated int, OUT cancelled int,
-    OUT opened int)
+    OUT opened int, OUT incidents jsonb)
 LANGUAGE plpgsql AS $$
 DECLARE
     owner record;
@@ -316,7 +325,7 @@ BEGIN
     UPDATE incident AS i SET title = e.title
     FROM calendar_event AS e
     WHERE e.id = ANY(title_ids) AND i.event_id = e.id AND i.status = 'open' AND i.title <> e.title;
-    opened := meeting_plan(horizon, credential);
+    SELECT p.opened, p.incidents INTO opened, incidents FROM meeting_plan(horizon, credential) AS p;
 
     UPDATE calendar_credentials AS c
     SET etag = new_etag, last_modified = new_last_modified, content_hash = new_content_hash,

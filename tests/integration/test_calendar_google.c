@@ -17,36 +17,6 @@
 #define SOON_MS 20000
 #define EVENTS  "/calendar/v3/calendars/primary/events"
 
-static int64_t count(struct calendar_world *w, const char *from)
-{
-    return harness_intf(w->h, "SELECT count(*) FROM %s", from);
-}
-
-/* What is pending for a meeting of that title, by its start in minutes from the hour's now. */
-static void expect_pending(struct calendar_world *w, const char *title, const char *starts_at)
-{
-    char *sql = NULL;
-
-    assert_true(asprintf(&sql,
-                    "SELECT string_agg(DISTINCT to_char(i.starts_at, "
-                    "'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), ',')"
-                    " FROM notification AS n JOIN incident AS i ON i.id = n.incident_id"
-                    " WHERE n.pending AND i.title = '%s'",
-                    title) > 0);
-    const char *found = harness_text(w->h, sql);
-    free(sql);
-    if (starts_at)
-        assert_string_equal(found ? found : "nothing", starts_at);
-    else
-        assert_null(found);
-}
-
-static void next_tick(struct calendar_world *w)
-{
-    harness_clock_advance(w->h, "1 minute");
-    calendar_world_tick(w);
-}
-
 static void google_page(
     struct calendar_world *w, const char *contains, const char *items, const char *rest)
 {
@@ -87,8 +57,8 @@ static void test_google_pages_and_changes(void **state)
     struct harness_proc *p = calendar_world_spawn(w, NULL);
     calendar_world_tick(w);
     harness_proc_await_log(p, "user 7: 2 created, 0 skipped", SOON_MS);
-    expect_pending(w, "a", calendar_text_time(w, 60));
-    expect_pending(w, "s_1", calendar_text_time(w, 120));
+    calendar_world_expect_pending(w, "a", calendar_text_time(w, 60));
+    calendar_world_expect_pending(w, "s_1", calendar_text_time(w, 120));
     const struct fake_request *first = fake_request_at(w->fake, 1);
     assert_string_equal(fake_request_header(first, "Authorization"), "Bearer access");
     assert_string_equal(fake_request_param(first, "singleEvents"), "true");
@@ -96,12 +66,12 @@ static void test_google_pages_and_changes(void **state)
     /* What has changed: one moved, the instance deleted by its bare id. */
     google_page(w, "syncToken=t1", "{\"id\": \"s_1\", \"status\": \"cancelled\"}",
         "\"nextSyncToken\": \"t2\"");
-    next_tick(w);
-    expect_pending(w, "s_1", NULL);
+    calendar_world_next_tick(w);
+    calendar_world_expect_pending(w, "s_1", NULL);
     google_page(w, "syncToken=t2", google_item(w, "a", 90, ""), "\"nextSyncToken\": \"t3\"");
     const char *moved = calendar_text_time(w, 90);
-    next_tick(w);
-    expect_pending(w, "a", moved);
+    calendar_world_next_tick(w);
+    calendar_world_expect_pending(w, "a", moved);
     assert_null(fake_request_param(fake_request_at(w->fake, 5), "timeMin"));
 
     /* The token is too old: dropped, everything read, in the same sync. */
@@ -112,8 +82,8 @@ static void test_google_pages_and_changes(void **state)
                .status = 410,
                .body = "{\"error\": {\"errors\": [{\"reason\": \"fullSyncRequired\"}]}}"});
     google_page(w, "timeMin=", google_item(w, "b", 30, ""), "\"nextSyncToken\": \"t4\"");
-    next_tick(w);
-    expect_pending(w, "a", NULL);
+    calendar_world_next_tick(w);
+    calendar_world_expect_pending(w, "a", NULL);
     assert_true(
         harness_bool(w->h, "SELECT sync_token = 't4' AND failures = 0 FROM calendar_credentials"));
     assert_int_equal(calendar_world_requests(w, "/token"), 1);
@@ -146,7 +116,7 @@ static void test_google_refusals(void **state)
 
     /* A limit, whatever its status: back off, at least as long as was asked for. */
     expect_once(w, 429, "{}", later);
-    next_tick(w);
+    calendar_world_next_tick(w);
     assert_true(harness_bool(w->h, "SELECT failures = 1 AND next_sync_at > now() + interval '9 min'"
                                    " AND (failure ->> 'final')::boolean IS FALSE"
                                    " FROM calendar_credentials"));
@@ -175,11 +145,54 @@ static void test_google_refusals(void **state)
     harness_clock_advance(w->h, "2 hours");
     calendar_world_tick(w);
     assert_true(harness_bool(w->h, "SELECT dead_at IS NOT NULL FROM calendar_credentials"));
-    assert_int_equal(count(w, "notification WHERE kind = 'calendar_dead'"), 1);
+    assert_int_equal(calendar_world_count(w, "notification WHERE kind = 'calendar_dead'"), 1);
     size_t before = fake_request_count(w->fake);
     harness_clock_advance(w->h, "3 hours");
     calendar_world_tick(w);
     assert_int_equal(fake_request_count(w->fake), before);
+}
+
+/* A token that is refused right after it was given: asked for twice, not for ever. */
+static void test_google_refuses_every_token(void **state)
+{
+    struct calendar_world *w = *state;
+
+    calendar_world_add_user(w, 7);
+    calendar_world_add_google(w, 7, "primary");
+    calendar_world_give_token(w, "access", 2);
+    calendar_world_expect(w, &(struct fake_rule){.path = EVENTS, .times = 2, .status = 401});
+    struct harness_proc *p = calendar_world_spawn(w, NULL);
+    calendar_world_tick(w);
+    harness_proc_await_log(p, "Calendar sync failed for user 7: Google answered 401", SOON_MS);
+    assert_true(harness_bool(w->h, "SELECT failures = 1 AND dead_at IS NULL AND locked_at IS NULL"
+                                   " FROM calendar_credentials"));
+}
+
+/* The sync token runs out between two pages: what the first had brought is thrown away. */
+static void test_google_token_ends_between_pages(void **state)
+{
+    struct calendar_world *w = *state;
+
+    calendar_world_add_user(w, 7);
+    calendar_world_add_google(w, 7, "primary");
+    calendar_world_give_token(w, "access", 1);
+    google_page(w, "timeMin=", google_item(w, "a", 60, ""), "\"nextSyncToken\": \"t1\"");
+    struct harness_proc *p = calendar_world_spawn(w, NULL);
+    calendar_world_tick(w);
+    google_page(w, "syncToken=t1", google_item(w, "ghost", 90, ""), "\"nextPageToken\": \"p2\"");
+    calendar_world_expect(w,
+        &(struct fake_rule){
+            .path = EVENTS, .contains = "pageToken=p2", .times = 1, .status = 410, .body = "{}"});
+    google_page(w, "timeMin=", google_item(w, "b", 120, ""), "\"nextSyncToken\": \"t2\"");
+    const char *start = calendar_text_time(w, 120);
+    harness_clock_advance(w->h, "1 minute");
+    calendar_world_tick(w);
+    harness_proc_await_log(p, "user 7: 1 created, 0 skipped", SOON_MS);
+    calendar_world_expect_pending(w, "a", NULL);
+    calendar_world_expect_pending(w, "ghost", NULL);
+    calendar_world_expect_pending(w, "b", start);
+    assert_null(fake_request_param(fake_request_at(w->fake, 4), "pageToken"));
+    assert_true(harness_bool(w->h, "SELECT sync_token = 't2' FROM calendar_credentials"));
 }
 
 int main(void)
@@ -188,6 +201,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_google_pages_and_changes),
         TEST(test_google_refusals),
+        TEST(test_google_refuses_every_token),
+        TEST(test_google_token_ends_between_pages),
     };
 #undef TEST
     return cmocka_run_group_tests(tests, NULL, NULL);

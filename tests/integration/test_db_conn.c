@@ -104,7 +104,7 @@ static void open_world(struct world *w, const char *dsn, bool prepare, int64_t p
         .patience_ms = patience_ms,
         .connect_timeout_ms = 3000,
         .statement_timeout_ms = 5000};
-    const struct db_conn_events events = {on_up, on_down, on_notified, on_gave_up, w};
+    const struct db_conn_events events = {on_up, on_down, NULL, on_notified, on_gave_up, w};
 
     memset(w, 0, sizeof(*w));
     the_world = w;

@@ -20,8 +20,8 @@ static int probe(struct harness *h, const char *option, const char *dsn, const c
     int code;
 
     assert_true(asprintf(&env, "TOCSIN_DATABASE_URL=%s", dsn) > 0);
-    p = harness_spawn_path(
-        h, "deploy/probe", (const char *const[]){option, NULL}, (const char *const[]){env, NULL});
+    p = harness_spawn_path(h, "deploy/probe", (const char *const[]){option, NULL},
+        (const char *const[]){env, "PATH=/usr/bin:/bin", "HOME=", NULL}); /* as cron has it */
     code = harness_proc_wait(p, PROBE_MS);
     *ret_output = harness_proc_log(p);
     free(env);

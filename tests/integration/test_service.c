@@ -1,6 +1,6 @@
 /*
- * The course of a process, whatever its work: configuration, daemon row, signals, the database
- * going away, readiness. worker-cleanup stands for all of them.
+ * The course of a process, whatever its work: configuration, daemon row, signals, readiness.
+ * worker-cleanup stands for all of them; what happens without a database is in test_outage.c.
  */
 #include <poll.h>
 #include <setjmp.h>
@@ -239,6 +239,17 @@ static void test_superseded_claims_no_more(void **state)
     assert_true(harness_proc_logged(p, "superseded"));
 }
 
+/* As after a restore of the database: whoever watches over the process starts it anew. */
+static void test_forgotten_ends_to_be_started_again(void **state)
+{
+    struct harness *h = *state;
+    struct harness_proc *p = spawn_ready(h, NULL);
+
+    harness_exec(h, "DELETE FROM daemon");
+    assert_int_equal(harness_proc_wait(p, SOON_MS), 75);
+    assert_true(harness_proc_logged(p, "the row of this process is gone"));
+}
+
 static void test_unknown_schema_is_refused(void **state)
 {
     static const char *const workers[] = {"worker-calendar", "worker-escalation", EXE};
@@ -255,20 +266,6 @@ static void test_unknown_schema_is_refused(void **state)
     assert_int_equal(run_with(h, NULL, NULL, &output), 78);
     assert_says(output, "run tocsin-migrate");
     assert_int_equal(harness_int(h, "SELECT count(*) FROM daemon"), 0);
-}
-
-static void test_no_database_ends_with_75(void **state)
-{
-    struct harness *h = *state;
-    const char *output;
-    int code = harness_run(h, EXE, NULL,
-        (const char *const[]){"TOCSIN_DATABASE_URL=host=/nonexistent password=sesame",
-            "TOCSIN_DATABASE_PATIENCE=300ms", NULL},
-        &output);
-
-    assert_int_equal(code, 75);
-    assert_says(output, "no database within 300 ms");
-    assert_null(strstr(output, "sesame"));
 }
 
 /* --- what systemd hears ---------------------------------------------------------------------- */
@@ -322,37 +319,7 @@ static void test_systemd_is_told(void **state)
     free(env);
 }
 
-/* --- the database goes away and comes back --------------------------------------------------- */
-
-static void test_reconnects_and_goes_on(void **state)
-{
-    struct harness *h = *state;
-    struct harness_proc *p = spawn_ready(h, NULL);
-
-    harness_postgres_stop(h);
-    harness_proc_await_log(p, "lost the database", SOON_MS);
-    assert_true(harness_proc_alive(p));
-    harness_postgres_start(h);
-    harness_exec(h, "SELECT job_run_enqueue('" EXE "', 'cleanup')");
-    harness_await(h, SOON_MS, "SELECT count(*) = 1 FROM job_run_done WHERE handler = 'cleanup'");
-    assert_int_equal(harness_int(h, "SELECT count(*) FROM daemon"), 1);
-    assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
-}
-
-static void test_patience_ends_with_75(void **state)
-{
-    struct harness *h = *state;
-    struct harness_proc *p =
-        spawn_ready(h, (const char *const[]){"TOCSIN_DATABASE_PATIENCE=500ms", NULL});
-
-    harness_postgres_stop(h);
-    assert_int_equal(harness_proc_wait(p, SOON_MS), 75);
-    assert_true(harness_proc_logged(p, "no database within 500 ms"));
-    harness_postgres_start(h);
-}
-
-#define TEST(name)  cmocka_unit_test_setup_teardown(name, harness_setup, harness_teardown)
-#define ALONE(name) cmocka_unit_test_setup_teardown(name, harness_setup_alone, harness_teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, harness_setup, harness_teardown)
 
 int main(void)
 {
@@ -367,11 +334,9 @@ int main(void)
         TEST(test_second_signal_ends_at_once),
         TEST(test_drain_gives_back_what_it_holds),
         TEST(test_superseded_claims_no_more),
+        TEST(test_forgotten_ends_to_be_started_again),
         TEST(test_unknown_schema_is_refused),
-        TEST(test_no_database_ends_with_75),
         TEST(test_systemd_is_told),
-        ALONE(test_reconnects_and_goes_on),
-        ALONE(test_patience_ends_with_75),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -133,8 +133,8 @@ static void test_moved(void **state)
     expect(h, "sync(true, ev('a', '', 3000))", "0 0 1 0 0");
     expect_pending(h, NULL);
     harness_clock_advance(h, "26 hours 1 minute");
-    assert_int_equal(harness_int(h, "SELECT meeting_plan(interval '24 h')"), 1);
-    assert_int_equal(harness_int(h, "SELECT meeting_plan(interval '24 h')"), 0);
+    assert_int_equal(harness_int(h, "SELECT opened FROM meeting_plan(interval '24 h')"), 1);
+    assert_int_equal(harness_int(h, "SELECT opened FROM meeting_plan(interval '24 h')"), 0);
     expect_pending(h, "a 3000");
 }
 
@@ -176,6 +176,36 @@ static void test_cancelled_in_each_way(void **state)
     expect_pending(h, "a 60, b 90");
 }
 
+/* What a full answer is silent about: gone within its window only, and not where the series
+ * could not be read. */
+static void test_silence_of_a_full_answer(void **state)
+{
+    struct harness *h = *state;
+
+    expect(h,
+        "sync(false, ev('before', '', -2000), ev('beyond', '', 52000), ev('in', '', 60),"
+        " ev('s', 'i1', 120), ev('s', 'i2', 1500))",
+        "5 0 0 0 2");
+    expect(h, "sync(true, jsonb '{\"uid\": \"s\", \"kept\": true}')", "0 1 0 1 0");
+    assert_string_equal(
+        harness_rows(h, "SELECT uid FROM calendar_event WHERE status = 'cancelled'"), "in");
+    expect_pending(h, "s 120");
+}
+
+/* The calendar's own ladder, not the organisation's. */
+static void test_own_ladder(void **state)
+{
+    struct harness *h = *state;
+
+    harness_exec(h, "INSERT INTO ladder (id, key) VALUES (100, 'short');"
+                    "INSERT INTO ladder_rung (ladder_id, position, after, mode, gate, target,"
+                    " useful_for) VALUES (100, 1, '-5 min', 'call', 'alerts', 'owner', '5 min');"
+                    "UPDATE calendar_credentials SET ladder_id = 100");
+    expect(h, "sync(true, ev('a', '', 60))", "1 0 0 0 1");
+    assert_string_equal(
+        harness_rows(h, "SELECT mode, due_at = at(55) FROM notification"), "call|t");
+}
+
 static void test_made_recurring_and_single_again(void **state)
 {
     struct harness *h = *state;
@@ -189,7 +219,7 @@ static void test_made_recurring_and_single_again(void **state)
     expect_pending(h, "a 60");
     assert_int_equal(harness_int(h, "SELECT count(*) FROM notification WHERE due_at = at(48)"), 1);
     harness_clock_advance(h, "70 minutes");
-    assert_int_equal(harness_int(h, "SELECT meeting_plan(interval '24 h')"), 1);
+    assert_int_equal(harness_int(h, "SELECT opened FROM meeting_plan(interval '24 h')"), 1);
     assert_int_equal(
         harness_int(h, "SELECT count(*) FROM notification AS n JOIN incident AS i ON i.id = "
                        "n.incident_id WHERE n.pending AND i.starts_at = at(1500)"),
@@ -221,7 +251,7 @@ static void test_moved_across_a_change_of_clocks(void **state)
     expect(h, "sync(true, ev('a', '', 0, wall('2027-03-14 09:00')))", "0 0 1 0 0");
     expect_pending(h, NULL);
     harness_clock_advance(h, "1 hour");
-    assert_int_equal(harness_int(h, "SELECT meeting_plan(interval '24 h')"), 1);
+    assert_int_equal(harness_int(h, "SELECT opened FROM meeting_plan(interval '24 h')"), 1);
     assert_true(harness_bool(h, "SELECT bool_and(to_char(i.starts_at AT TIME ZONE "
                                 "'America/New_York', 'HH24:MI') = '09:00' AND i.starts_at = "
                                 "timestamptz '2027-03-14 13:00+00') AND min(n.due_at) = "
@@ -305,6 +335,8 @@ int main(void)
         TEST(test_moved),
         TEST(test_only_what_matters_bumps_the_revision),
         TEST(test_cancelled_in_each_way),
+        TEST(test_silence_of_a_full_answer),
+        TEST(test_own_ladder),
         TEST(test_made_recurring_and_single_again),
         TEST(test_moved_across_a_change_of_clocks),
         TEST(test_started_meetings_make_no_incident),

@@ -109,6 +109,34 @@ void calendar_world_tick(struct calendar_world *w)
     calendar_world_await_run(w, calendar_world_enqueue(w));
 }
 
+void calendar_world_next_tick(struct calendar_world *w)
+{
+    harness_clock_advance(w->h, "1 minute");
+    calendar_world_tick(w);
+}
+
+int64_t calendar_world_count(struct calendar_world *w, const char *from)
+{
+    return harness_intf(w->h, "SELECT count(*) FROM %s", from);
+}
+
+void calendar_world_expect_pending(
+    struct calendar_world *w, const char *title, const char *starts_at)
+{
+    char *sql = harness_format(
+        "SELECT string_agg(DISTINCT to_char(i.starts_at, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), ',')"
+        " FROM notification AS n JOIN incident AS i ON i.id = n.incident_id"
+        " WHERE n.pending AND i.title = '%s'",
+        title);
+    const char *found = harness_text(w->h, sql);
+
+    free(sql);
+    if (starts_at)
+        assert_string_equal(found ? found : "nothing", starts_at);
+    else
+        assert_null(found);
+}
+
 void calendar_world_add_user(struct calendar_world *w, int64_t id)
 {
     harness_execf(w->h,

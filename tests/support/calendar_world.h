@@ -32,6 +32,8 @@ int calendar_world_teardown(void **state);
 struct harness_proc *calendar_world_spawn(struct calendar_world *w, const char *const *env);
 /* Enqueues a tick and waits until it is done. */
 void calendar_world_tick(struct calendar_world *w);
+/* The same a minute later. */
+void calendar_world_next_tick(struct calendar_world *w);
 /* Enqueues a tick; its id. */
 int64_t calendar_world_enqueue(struct calendar_world *w);
 void calendar_world_await_run(struct calendar_world *w, int64_t run_id);
@@ -62,5 +64,11 @@ void calendar_world_give_token(struct calendar_world *w, const char *token, int 
 
 /* How many requests went to that path. */
 size_t calendar_world_requests(struct calendar_world *w, const char *path);
+/* How many rows "table WHERE …" has. */
+int64_t calendar_world_count(struct calendar_world *w, const char *from);
+/* What is pending for meetings of that title, by their starts (RFC 3339, comma between); NULL:
+ * nothing. */
+void calendar_world_expect_pending(
+    struct calendar_world *w, const char *title, const char *starts_at);
 
 #endif
