@@ -63,8 +63,8 @@ static void judge(const struct http_response *response, struct outcome *out)
 {
     long status = response->status;
 
-    /* To Standard Webhooks whatever is not 2xx was not taken. A 5xx is taken at its word no more than
-     * any other provider's: one that lies would get twice what is sent at most once. */
+    /* To Standard Webhooks whatever is not 2xx was not taken. A 5xx is taken at its word no more
+     * than any other provider's: one that lies would get twice what is sent at most once. */
     if (outcome_judge_http(response, "webhook", out))
         return;
     if (status >= 200 && status < 300) {

@@ -311,20 +311,19 @@ CREATE TRIGGER notification_only_up BEFORE UPDATE ON notification FOR EACH ROW
     WHEN (NEW.state <> OLD.state AND notification_rank(NEW.state) <= notification_rank(OLD.state))
     EXECUTE FUNCTION notification_refuse_move();
 
-CREATE FUNCTION notification_log_moves() RETURNS trigger
+CREATE FUNCTION notification_log_move() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO notification_transition (notification_id, from_state, to_state, held_until, daemon_id, reason)
-    SELECT n.id, o.state, n.state, CASE WHEN n.pending THEN nullif(n.next_attempt_at, o.next_attempt_at) END,
-        coalesce(n.locked_by, o.locked_by), n.reason
-    FROM moved_to AS n JOIN moved_from AS o USING (id)
-    WHERE n.state <> o.state OR n.next_attempt_at <> o.next_attempt_at;
+    VALUES (NEW.id, OLD.state, NEW.state,
+        CASE WHEN NEW.pending THEN nullif(NEW.next_attempt_at, OLD.next_attempt_at) END,
+        coalesce(NEW.locked_by, OLD.locked_by), NEW.reason);
     RETURN NULL;
 END
 $$;
-CREATE TRIGGER notification_moves AFTER UPDATE ON notification
-    REFERENCING OLD TABLE AS moved_from NEW TABLE AS moved_to
-    FOR EACH STATEMENT EXECUTE FUNCTION notification_log_moves();
+CREATE TRIGGER notification_moves AFTER UPDATE ON notification FOR EACH ROW
+    WHEN (NEW.state <> OLD.state OR NEW.next_attempt_at <> OLD.next_attempt_at)
+    EXECUTE FUNCTION notification_log_move();
 
 CREATE TABLE circuit (
     name text PRIMARY KEY,
@@ -772,13 +771,14 @@ BEGIN
 END
 $$;
 
--- An instant as the wall clock of a zone shows it; in UTC, and said so, where the zone is unknown.
-CREATE FUNCTION local_time_text(instant timestamptz, zone text) RETURNS text
+-- Whether the database knows a zone.
+CREATE FUNCTION zone_is_known(zone text) RETURNS boolean
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
-    RETURN to_char(instant AT TIME ZONE zone, 'HH24:MI');
+    PERFORM now() AT TIME ZONE zone;
+    RETURN true;
 EXCEPTION WHEN invalid_parameter_value THEN
-    RETURN to_char(instant AT TIME ZONE 'UTC', 'HH24:MI "UTC"');
+    RETURN false;
 END
 $$;
 

@@ -245,6 +245,26 @@ static void test_stop_and_start(void **state)
     assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
 }
 
+/* A zone that the server knew once and knows no more holds up nobody: it is told, and kept quiet,
+ * in UTC. */
+static void test_a_zone_that_nobody_knows(void **state)
+{
+    struct reach_world *w = *state;
+    struct harness_proc *p;
+
+    reach_world_people(w, "twilio_sms", NULL);
+    harness_exec(w->h, "ALTER TABLE users DISABLE TRIGGER USER;"
+                       "UPDATE users SET time_zone = 'Mars/Olympus',"
+                       " quiet_from = ((now() + interval '2 hours') AT TIME ZONE 'UTC')::time,"
+                       " quiet_until = ((now() + interval '3 hours') AT TIME ZONE 'UTC')::time");
+    reach_world_alerts(w, 1);
+    add_last_rungs(w);
+    p = reach_world_worker(w, NULL);
+    assert_true(fake_wait_deliveries(w->fake, 1, SOON_MS));
+    assert_non_null(strstr(fake_delivery_at(w->fake, 0)->text, " UTC)"));
+    assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
+}
+
 static void test_quiet_hours_by_the_persons_clock(void **state)
 {
     static const struct {
@@ -285,6 +305,7 @@ int main(void)
         TEST(test_a_bundle_of_unknown_outcome_is_settled),
         TEST(test_a_bundle_that_fails_fails_over_whole),
         TEST(test_stop_and_start),
+        TEST(test_a_zone_that_nobody_knows),
         TEST(test_quiet_hours_by_the_persons_clock),
     };
 

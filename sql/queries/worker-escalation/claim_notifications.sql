@@ -47,6 +47,10 @@ WITH due AS MATERIALIZED (
     JOIN users AS u ON u.id = n.user_id
     LEFT JOIN incident AS i ON i.id = n.incident_id
     LEFT JOIN contact_method AS c ON c.id = n.contact_method_id
+), zone AS MATERIALIZED (
+    -- Once a zone, not once a row. One that nobody knows is told in UTC, and says so.
+    SELECT k.time_zone, CASE WHEN zone_is_known(k.time_zone) THEN k.time_zone ELSE 'UTC' END AS zone
+    FROM (SELECT DISTINCT s.time_zone FROM seen AS s) AS k
 ), queued AS MATERIALIZED (
     -- The messages to one contact in their order: the first that a person hears of an incident,
     -- what else there is of incidents, notices. What leaves in one message counts once.
@@ -88,13 +92,14 @@ WITH due AS MATERIALIZED (
         CASE q.class WHEN 'alert' THEN s.alert ELSE s.notice END) AS t
 ), judged AS MATERIALIZED (
     SELECT s.id, s.circuit, s.wanted, s.passes, s.person, s.address, s.status, s.title, s.incident_kind,
-        s.starts_at, s.owner_id, s.time_zone, h.quiet, t.rule,
+        s.starts_at, s.owner_id, s.time_zone, z.zone, h.quiet, t.rule,
         CASE WHEN s.verdict = 'send' AND (h.quiet IS NOT NULL OR t.until IS NOT NULL) THEN 'held'
             ELSE s.verdict END AS verdict,
         least(greatest(h.quiet, t.until), s.useless_after) AS held_until
     FROM seen AS s
+    JOIN zone AS z ON z.time_zone = s.time_zone
     CROSS JOIN LATERAL (SELECT CASE WHEN s.quiet_from IS NOT NULL AND NOT s.passes
-        THEN quiet_until(s.quiet_from, s.quiet_until, s.time_zone) END AS quiet) AS h
+        THEN quiet_until(s.quiet_from, s.quiet_until, z.zone) END AS quiet) AS h
     LEFT JOIN queued AS q ON q.id = s.id
     LEFT JOIN throttled AS t ON t.contact_method_id = q.contact_method_id AND t.class = q.class
         AND t.ahead = q.ahead
@@ -121,7 +126,7 @@ WITH due AS MATERIALIZED (
     RETURNING n.id, n.fence, n.incident_id, n.user_id, n.contact_method_id, n.channel, n.mode, n.kind,
         n.gate, n.policy, n.body, n.attempts, n.due_at, n.useless_after, n.unsettled_since, j.verdict, j.wanted,
         n.idempotency_key, n.created_at, j.passes, j.person, j.address, j.title, j.incident_kind, j.starts_at,
-        j.owner_id, j.time_zone,
+        j.owner_id, j.time_zone, j.zone,
         coalesce(j.circuit, n.channel) AS circuit,
         CASE WHEN j.verdict IN ('send', 'settle') THEN nextval('attempt_id_seq') END AS attempt_id
 ), begun AS (
@@ -159,7 +164,8 @@ SELECT (SELECT ceil(extract(epoch FROM min(at) - now()) * 1000)::bigint
     t.body, t.attempts AS attempt, t.attempt_id, t.address, t.person, o.name AS owner,
     t.title, t.incident_kind,
     extract(epoch FROM t.starts_at - now())::bigint AS starts_in_s,
-    CASE WHEN t.starts_at IS NOT NULL THEN local_time_text(t.starts_at, t.time_zone) END AS starts_local,
+    to_char(t.starts_at AT TIME ZONE t.zone, CASE WHEN t.zone = t.time_zone THEN 'HH24:MI' ELSE 'HH24:MI "UTC"' END)
+        AS starts_local,
     floor(extract(epoch FROM t.useless_after - now()))::bigint AS useful_s,
     floor(extract(epoch FROM now() - t.due_at) * 1000)::bigint AS lateness_ms,
     ceil(extract(epoch FROM now() - t.unsettled_since))::bigint AS unsettled_for_s,
