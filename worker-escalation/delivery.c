@@ -276,6 +276,7 @@ struct delivery *delivery_new(struct claimed *claimed, int row, const struct rea
             free(d);
             return NULL;
         }
+        circuit_learn(d->circuit, r, row, clock_ms());
     }
     d->claimed = claimed;
     claimed->holders++;

@@ -239,3 +239,12 @@ int circuit_table_correct(struct circuit_table *t, const struct db_result *r, in
     }
     return changed;
 }
+
+void circuit_learn(struct circuit *c, const struct db_result *r, int row, int64_t now_ms)
+{
+    const char *state = db_text(r, row, "circuit_state");
+
+    if (state)
+        circuit_correct(c, state_of(state), (int)db_int(r, row, "circuit_failures"),
+            db_int(r, row, "circuit_held_ms"), db_bool(r, row, "circuit_probe_ours"), now_ms);
+}

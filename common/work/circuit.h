@@ -57,6 +57,9 @@ void circuit_table_tell_args(struct circuit_table *t, int64_t daemon_id, struct 
 /* Takes the rows that SQL_tell_circuits answered, and logs those that have changed their state
  * since the last time. Returns how many did. */
 int circuit_table_correct(struct circuit_table *t, const struct db_result *r, int64_t now_ms);
+/* The same of one circuit that is not closed, by a row with circuit_state (NULL: it is closed),
+ * circuit_failures, circuit_held_ms and circuit_probe_ours. */
+void circuit_learn(struct circuit *c, const struct db_result *r, int row, int64_t now_ms);
 
 /* What a row says: the part of circuit_table_correct() that decides. `held_ms` is the time that it
  * stays open, or that the probe has. */

@@ -5,7 +5,8 @@
 -- contact leave as one, and how many at most.
 -- Every row carries next_in_ms, the time until the next pending row or question to a provider,
 -- polls_due, whether such a question is due, and stale_in_ms, the time until the deadline of what
--- another process holds; id is NULL when nothing is to be sent.
+-- another process holds; id is NULL when nothing is to be sent. Of a circuit that is not closed it
+-- says so, for a process that has not heard of it yet.
 -- The update is HOT: it changes no column that an index holds or asks for.
 WITH due AS MATERIALIZED (
     SELECT n.id
@@ -153,6 +154,11 @@ WITH due AS MATERIALIZED (
     WHERE n.pending AND n.next_attempt_at <= now()
     ORDER BY n.next_attempt_at
     LIMIT 32
+), broken AS MATERIALIZED (
+    SELECT c.name, c.state, c.failures, coalesce(c.probe_by = $1::bigint, false) AS probe_ours,
+        ceil(extract(epoch FROM coalesce(c.probe_until, c.open_until) - now()) * 1000)::bigint AS held_ms
+    FROM circuit AS c
+    WHERE c.state <> 'closed'
 )
 SELECT (SELECT ceil(extract(epoch FROM min(at) - now()) * 1000)::bigint
         FROM (SELECT at FROM coming UNION ALL SELECT held_until FROM judged WHERE verdict = 'held') AS c) AS next_in_ms,
@@ -162,7 +168,8 @@ SELECT (SELECT ceil(extract(epoch FROM min(at) - now()) * 1000)::bigint
         WHERE f.locked_by <> $1::bigint) AS stale_in_ms,
     t.id, t.fence, t.verdict, t.wanted, t.passes, t.contact_method_id, t.incident_id, t.channel, t.circuit, t.mode, t.kind, t.gate, t.policy,
     t.body, t.attempts AS attempt, t.attempt_id, t.address, t.person, o.name AS owner,
-    t.title, t.incident_kind,
+    t.title, t.incident_kind, b.state AS circuit_state, b.failures AS circuit_failures,
+    b.held_ms AS circuit_held_ms, b.probe_ours AS circuit_probe_ours,
     extract(epoch FROM t.starts_at - now())::bigint AS starts_in_s,
     to_char(t.starts_at AT TIME ZONE t.zone, CASE WHEN t.zone = t.time_zone THEN 'HH24:MI' ELSE 'HH24:MI "UTC"' END)
         AS starts_local,
@@ -184,3 +191,4 @@ SELECT (SELECT ceil(extract(epoch FROM min(at) - now()) * 1000)::bigint
 FROM (SELECT) AS always
 LEFT JOIN taken AS t ON true
 LEFT JOIN users AS o ON o.id = t.owner_id
+LEFT JOIN broken AS b ON b.name = t.circuit
