@@ -782,6 +782,17 @@ EXCEPTION WHEN invalid_parameter_value THEN
 END
 $$;
 
+-- An instant as the wall clock of a zone shows it; in UTC, and said so, where the zone is unknown. A claim
+-- does the same for many rows at once.
+CREATE FUNCTION local_time_text(instant timestamptz, zone text) RETURNS text
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    known text := CASE WHEN zone_is_known(zone) THEN zone ELSE 'UTC' END;
+BEGIN
+    RETURN to_char(instant AT TIME ZONE known, CASE WHEN known = zone THEN 'HH24:MI' ELSE 'HH24:MI "UTC"' END);
+END
+$$;
+
 -- What a process learned of a provider: failures in a row since its last report, after a success
 -- if there was one. Three in a row, whoever saw them, open the circuit for 30 seconds; then
 -- wants_probe makes one process of all the prober, whose next outcome decides.

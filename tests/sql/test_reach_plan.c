@@ -278,6 +278,17 @@ static void test_an_incident_by_hand(void **state)
 
 /* --- looking ---------------------------------------------------------------------------------- */
 
+static void test_an_instant_by_somebodys_clock(void **state)
+{
+    struct harness *h = *state;
+
+    assert_string_equal(
+        harness_rows(h, "SELECT local_time_text('2030-07-01 12:00Z', 'Europe/Berlin'),"
+                        " local_time_text('2030-07-01 12:00Z', 'Mars/Olympus'),"
+                        " local_time_text(NULL, 'UTC') IS NULL"),
+        "14:00|12:00 UTC|t");
+}
+
 static void test_the_plan_in_everybodys_time(void **state)
 {
     struct harness *h = *state;
@@ -387,6 +398,7 @@ int main(void)
         TEST(test_escalating_what_was_acknowledged),
         TEST(test_a_rung_asks_somebody_who_is_there),
         TEST(test_an_incident_by_hand),
+        TEST(test_an_instant_by_somebodys_clock),
         TEST(test_the_plan_in_everybodys_time),
         TEST(test_why),
         TEST(test_states_only_move_up),
