@@ -441,6 +441,8 @@ static int run_mode(struct service *s, enum service_mode mode, const struct buf 
     log_flags(s);
     if (s->spec->flags && !(service_options_flags(&s->options) & s->spec->flags)) {
         log_info(F_NONE, "nothing is enabled for %s: done", s->spec->name);
+        /* A unit that ends without having been ready has failed, to systemd. */
+        sd_notify_send("READY=1\nSTOPPING=1");
         return SERVICE_EXIT_DONE;
     }
     return run(s);
