@@ -319,7 +319,7 @@ static void test_systemd_is_told_of_nothing_to_do(void **state)
     struct harness_proc *p = harness_spawn(h, "worker-calendar", NULL,
         (const char *const[]){env, "FEATURE_CALENDAR_ENABLED=false", NULL});
 
-    await_notice(h, &l, "READY=1\nSTOPPING=1");
+    await_notice(h, &l, "READY=1");
     assert_int_equal(harness_proc_wait(p, SOON_MS), 0);
     (void)close(l.fd);
     free(env);
