@@ -15,6 +15,8 @@
 /* After the drain's deadline: for cancelled jobs to give their rows back. */
 #define DRAIN_EXTRA_MS  1500
 #define RUNNING_DEFAULT 64
+/* For systemd to take what it was told. */
+#define NOTICE_TAKEN_MS 5000
 /* At the end: for errors to reach Sentry. */
 #define ERRORS_LAST_MS 2000
 
@@ -441,6 +443,9 @@ static int run_mode(struct service *s, enum service_mode mode, const struct buf 
     log_flags(s);
     if (s->spec->flags && !(service_options_flags(&s->options) & s->spec->flags)) {
         log_info(F_NONE, "nothing is enabled for %s: done", s->spec->name);
+        /* A unit that ends without having been ready has failed, to systemd. */
+        sd_notify_send("READY=1");
+        sd_notify_wait(NOTICE_TAKEN_MS);
         return SERVICE_EXIT_DONE;
     }
     return run(s);

@@ -296,18 +296,42 @@ static void await_notice(struct harness *h, struct listener *l, const char *want
     harness_await_that(h, SOON_MS, has_heard, l, wanted);
 }
 
+/* Listens; the setting that names the socket, which the caller frees. */
+static char *listen_for_notices(struct harness *h, struct listener *l)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    char *env = NULL;
+
+    *l = (struct listener){.fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+    assert_true(snprintf(at.sun_path, sizeof at.sun_path, "%s/notify", harness_dir(h)) <
+                (int)sizeof at.sun_path);
+    assert_int_equal(bind(l->fd, (struct sockaddr *)&at, sizeof at), 0);
+    assert_true(asprintf(&env, "NOTIFY_SOCKET=%s", at.sun_path) > 0);
+    return env;
+}
+
+/* Else the unit would count as failed. */
+static void test_systemd_is_told_of_nothing_to_do(void **state)
+{
+    struct harness *h = *state;
+    struct listener l;
+    char *env = listen_for_notices(h, &l);
+    struct harness_proc *p = harness_spawn(h, "worker-calendar", NULL,
+        (const char *const[]){env, "FEATURE_CALENDAR_ENABLED=false", NULL});
+
+    await_notice(h, &l, "READY=1");
+    assert_int_equal(harness_proc_wait(p, SOON_MS), 0);
+    (void)close(l.fd);
+    free(env);
+}
+
 static void test_systemd_is_told(void **state)
 {
     struct harness *h = *state;
-    struct listener l = {.fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
-    struct sockaddr_un at = {.sun_family = AF_UNIX};
-    char *env = NULL;
+    struct listener l;
+    char *env = listen_for_notices(h, &l);
     struct harness_proc *p;
 
-    assert_true(snprintf(at.sun_path, sizeof at.sun_path, "%s/notify", harness_dir(h)) <
-                (int)sizeof at.sun_path);
-    assert_int_equal(bind(l.fd, (struct sockaddr *)&at, sizeof at), 0);
-    assert_true(asprintf(&env, "NOTIFY_SOCKET=%s", at.sun_path) > 0);
     p = harness_spawn(h, EXE, NULL, (const char *const[]){env, "WATCHDOG_USEC=200000", NULL});
     await_notice(h, &l, "READY=1");
     assert_true(harness_proc_logged(p, READY));
@@ -337,6 +361,7 @@ int main(void)
         TEST(test_forgotten_ends_to_be_started_again),
         TEST(test_unknown_schema_is_refused),
         TEST(test_systemd_is_told),
+        TEST(test_systemd_is_told_of_nothing_to_do),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
