@@ -7,7 +7,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/json_read.h"
-#include "worker-escalation/twilio_error.h"
+#include "base/twilio_error.h"
 
 /* Two clocks, ours and Twilio's, and the way between them. */
 #define CREATED_TOLERANCE_S 5
