@@ -133,14 +133,6 @@ static bool judge_failure(const char *code_text, struct failure *ret_failure)
     return known && known->blame == TWILIO_CONTACT;
 }
 
-/* Whether a voice mail took the call (AnsweredBy of answering machine detection). */
-static bool by_machine(const struct form *form)
-{
-    const char *by = or_none(form_get(form, "AnsweredBy"));
-
-    return strncmp(by, "machine", strlen("machine")) == 0 || strcmp(by, "fax") == 0;
-}
-
 static void hear_status(struct gateway *g, struct http_exchange *x, enum twilio_resource resource)
 {
     struct buf key = BUF_INIT(1024);
@@ -164,7 +156,8 @@ static void hear_status(struct gateway *g, struct http_exchange *x, enum twilio_
         form_release(&form);
         return;
     }
-    if (!message && strcmp(report, "answered") == 0 && by_machine(&form))
+    if (!message && strcmp(report, "answered") == 0 &&
+        twilio_is_machine(form_get(&form, "AnsweredBy")))
         report = "unanswered";
     if (strcmp(report, "undelivered") == 0)
         contact_dead = judge_failure(form_get(&form, "ErrorCode"), &failure);

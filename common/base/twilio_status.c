@@ -44,3 +44,9 @@ const char *twilio_status_report(enum twilio_resource resource, const char *stat
         at++;
     return at->report;
 }
+
+bool twilio_is_machine(const char *answered_by)
+{
+    return answered_by && (strncmp(answered_by, "machine", strlen("machine")) == 0 ||
+                              strcmp(answered_by, "fax") == 0);
+}

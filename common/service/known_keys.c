@@ -53,6 +53,7 @@ const char *const service_known_keys[] = {
     "SMTP_CA_FILE",
     "SMTP_ALLOW_PLAIN",
     "PUBLIC_URL",
+    "LINK_SECRET",
     "DEAD_MAN_URL",
     "WEBHOOK_SECRET",
     "BUNDLE_MESSAGES",
