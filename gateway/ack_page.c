@@ -85,7 +85,7 @@ static void answer(struct gateway *g, struct http_exchange *x, const struct db_r
     answer_page(x, outcome->status, &page);
 }
 
-static void send(struct gateway *g, struct http_exchange *x, bool presses)
+static void hear_button(struct gateway *g, struct http_exchange *x, bool presses)
 {
     struct db_args args;
     int64_t id;
@@ -110,10 +110,10 @@ static void send(struct gateway *g, struct http_exchange *x, bool presses)
 
 void ack_page_show(struct gateway *g, struct http_exchange *x)
 {
-    send(g, x, false);
+    hear_button(g, x, false);
 }
 
 void ack_page_press(struct gateway *g, struct http_exchange *x)
 {
-    send(g, x, true);
+    hear_button(g, x, true);
 }

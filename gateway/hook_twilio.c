@@ -242,13 +242,15 @@ void hook_twilio_digits(struct gateway *g, struct http_exchange *x)
 
     if (!read_signed(g, x, &form))
         return;
+    const char *sid = or_none(form_get(&form, "CallSid"));
     attempt = read_attempt(x);
     if (attempt) {
         const char *digit = or_none(form_get(&form, "Digits"));
         buf_addf(&what, "digit:%" PRId64 ":%.8s", attempt, digit);
-        add_event_key(x, form_get(&form, "CallSid"), buf_str(&what), &key);
+        add_event_key(x, sid, buf_str(&what), &key);
         db_args_init(&args);
         db_arg_int(&args, attempt);
+        db_arg_str(&args, sid);
         db_arg_str(&args, digit);
         db_arg_str(&args, buf_str(&key));
         hear_send(g, x, &SQL_hear_digit, &args, answer_digit);

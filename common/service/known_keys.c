@@ -62,6 +62,10 @@ const char *const service_known_keys[] = {
     "HTTP_JOB_ALLOW_PRIVATE",
     "MAX_IN_FLIGHT",
     "SEND_TIMEOUT",
+    /* gateway */
+    "GATEWAY_LISTEN",
+    "GATEWAY_MAX_CONNECTIONS",
+    "GATEWAY_IDLE_TIMEOUT",
     /* scheduler */
     "SCHEDULES_FILE",
     NULL,

@@ -174,6 +174,10 @@ LANGUAGE sql STABLE AS $$
         FROM notification_transition AS t
         WHERE t.notification_id = why_notification.notification_id
         UNION ALL
+        SELECT h.at, 3, 'heard: ' || h.kind, format('%s: %s', h.said, h.outcome)
+        FROM heard AS h
+        WHERE h.notification_id = why_notification.notification_id
+        UNION ALL
         SELECT now(), 5, 'now', CASE
             WHEN NOT it.pending THEN it.state || coalesce(': ' || it.reason, '')
             WHEN it.locked_at IS NOT NULL THEN format('in the hands of daemon %s', it.locked_by)
@@ -204,6 +208,10 @@ LANGUAGE sql STABLE AS $$
         SELECT w.at, n.id, 'notification ' || n.id || ' ' || w.step, w.detail
         FROM notification AS n CROSS JOIN LATERAL why_notification(n.id) AS w
         WHERE n.incident_id = why_incident.incident_id AND (n.pending OR w.step <> 'now')
+        UNION ALL
+        SELECT h.at, 0, 'heard: ' || h.kind, format('"%s" from %s: %s', h.said, u.name, h.outcome)
+        FROM heard AS h JOIN contact_method AS c ON c.id = h.contact_method_id JOIN users AS u ON u.id = c.user_id
+        WHERE h.incident_id = why_incident.incident_id AND h.notification_id IS NULL
         UNION ALL
         SELECT i.climbed_at, 0, 'climbed', format('rung %s reached people who had not been asked before', i.climbed_position)
         FROM incident AS i WHERE i.id = why_incident.incident_id AND i.climbed_at IS NOT NULL
