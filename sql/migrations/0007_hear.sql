@@ -175,7 +175,7 @@ BEGIN
         outcome := hear_acknowledge(it.incident_id, it.person, it.started_at, true);
     ELSIF digit = '2' AND it.status IN ('open', 'acknowledged') THEN
         IF hear_once('twilio', event_key) THEN
-            told := incident_escalate(it.incident_id, it.person);
+            told := incident_escalate(it.incident_id, it.person, true);
         END IF;
         outcome := CASE WHEN told LIKE 'refused:%' THEN 'nobody' ELSE 'escalated' END;
     ELSIF digit = '2' THEN
@@ -343,4 +343,6 @@ REVOKE ALL ON FUNCTION hear_once(text, text), hear_settle(bigint, text), hear_ac
     hear_reply(text, text, text, text), hear_link(bigint, boolean), forget_heard(interval, int) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION hear_status(bigint, text, text, jsonb, boolean, text), hear_digit(bigint, text, text, text),
     hear_reply(text, text, text, text), hear_link(bigint, boolean) TO tocsin_gateway;
+-- The heartbeat of every process tells when the next run of its queue falls due.
+GRANT SELECT (queue, priority, run_at, locked_at, waits_for) ON job_run TO tocsin_gateway;
 GRANT EXECUTE ON FUNCTION forget_heard(interval, int) TO tocsin_worker_cleanup;

@@ -39,11 +39,13 @@ END
 $$;
 
 -- Climbs now: brings the next rung that is not due yet forward and says what it was. An incident that
--- somebody has acknowledged opens again and goes on with the rung after the last that went out.
+-- somebody has acknowledged opens again and goes on with the rung after the last that went out. `to_others`
+-- passes over rungs of the owner's own.
 --
 --     SELECT incident_escalate(42, 'second');
 DROP FUNCTION IF EXISTS incident_escalate(bigint);
-CREATE OR REPLACE FUNCTION incident_escalate(incident_id bigint, who text DEFAULT 'hand')
+DROP FUNCTION IF EXISTS incident_escalate(bigint, text);
+CREATE OR REPLACE FUNCTION incident_escalate(incident_id bigint, who text DEFAULT 'hand', to_others boolean DEFAULT false)
 RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     it incident;
@@ -63,7 +65,8 @@ BEGIN
     END IF;
     SELECT min(r.position) INTO next_position
     FROM notification AS n JOIN ladder_rung AS r ON r.id = n.rung_id
-    WHERE n.incident_id = it.id AND n.revision = it.revision AND n.state = 'scheduled' AND n.due_at > now();
+    WHERE n.incident_id = it.id AND n.revision = it.revision AND n.state = 'scheduled' AND n.due_at > now()
+        AND (n.gate = 'escalation' OR NOT to_others);
     IF next_position IS NULL THEN
         RETURN format('refused: incident %s has no rung left', it.id);
     END IF;
