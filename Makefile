@@ -23,12 +23,14 @@ comma := ,
 BUILD := build/$(MODE)$(if $(filter clang%,$(CC)),-clang)$(if $(SANITIZER),-$(subst $(comma),-,$(SANITIZER)))
 GEN := $(BUILD)/gen
 
-EXECUTABLES := scheduler worker-calendar worker-escalation worker-cleanup
+EXECUTABLES := scheduler worker-calendar worker-escalation worker-cleanup gateway
 TOOLS := tocsin-migrate tocsin-seal
 
 PKGS := libpq libuv jansson libcurl libsodium libical
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+# The gateway alone listens; libmicrohttpd brings gnutls along.
+GATEWAY_LIBS := $(shell pkg-config --libs libmicrohttpd gnutls 2>/dev/null)
 TEST_PKGS := cmocka libmicrohttpd gnutls
 TEST_LIBS := $(shell pkg-config --libs $(TEST_PKGS) 2>/dev/null)
 
@@ -111,6 +113,7 @@ $(EXE_LIBS): $(BUILD)/lib%.a: $$(addprefix $(BUILD)/,$$(addsuffix .o,$$(basename
 	@rm -f $@
 	$(call SAY,AR,$@)ar rcs $@ $^
 
+$(BUILD)/bin/gateway: PKG_LIBS += $(GATEWAY_LIBS)
 $(EXECUTABLES:%=$(BUILD)/bin/%): $(BUILD)/bin/%: $(BUILD)/%/main.o $(BUILD)/lib%.a $(LIBCOMMON)
 	@mkdir -p $(@D)
 	$(call SAY,LD,$@)$(CC) $(ALL_LDFLAGS) $^ $(PKG_LIBS) -o $@

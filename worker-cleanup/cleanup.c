@@ -32,6 +32,7 @@ static const struct target targets[] = {
         offsetof(struct cleanup_config, webhook_event_age_ms)},
     {"webhook_deliveries", &SQL_forget_webhook_deliveries,
         offsetof(struct cleanup_config, webhook_delivery_age_ms)},
+    {"heard", &SQL_forget_heard, offsetof(struct cleanup_config, notification_age_ms)},
     {"transitions", &SQL_forget_transitions, offsetof(struct cleanup_config, notification_age_ms)},
     {"attempts", &SQL_forget_attempts, offsetof(struct cleanup_config, notification_age_ms)},
     {"notifications", &SQL_forget_notifications,

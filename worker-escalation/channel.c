@@ -3,6 +3,8 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "base/ack_link.h"
+
 #define URL_MAX    ((size_t)8192)
 #define BODY_MAX   ((size_t)65536)
 #define HEADER_MAX ((size_t)4096)
@@ -70,6 +72,27 @@ const char *report_name(enum report_kind report)
         return "unanswered";
     }
     return "unknown";
+}
+
+enum report_kind report_find(const char *name)
+{
+    for (enum report_kind r = REPORT_WAITING; name && r <= REPORT_UNANSWERED; r++)
+        if (strcmp(report_name(r), name) == 0)
+            return r;
+    return REPORT_UNKNOWN;
+}
+
+void channel_add_link(
+    const struct reach_config *config, const struct message *m, const char *before, struct buf *out)
+{
+    struct buf link = BUF_INIT(4096);
+
+    if (config->public_url && config->link_secret && m->incident_id &&
+        ack_link_add(&link, config->public_url, config->link_secret, m->notification_id) == 0) {
+        buf_add_str(out, before);
+        buf_add_str(out, buf_str(&link));
+    }
+    buf_release(&link);
 }
 
 void outcome_init(struct outcome *out)

@@ -61,6 +61,10 @@ void channel_request_release(struct channel_request *r);
 void channel_request_header(struct channel_request *r, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* "name=value", percent-encoded, after '&' if need be. */
 void channel_request_form(struct channel_request *r, const char *name, const char *value);
+/* Adds `before` and the link that acknowledges from this message, where links are configured and
+ * there is something to acknowledge; else nothing. */
+void channel_add_link(const struct reach_config *config, const struct message *m,
+    const char *before, struct buf *out);
 /* Points `http` at what was built. 0 or the first error met. */
 MUST_CHECK int channel_request_seal(struct channel_request *r);
 
@@ -74,6 +78,8 @@ enum report_kind {
     REPORT_UNANSWERED,
 };
 const char *report_name(enum report_kind report);
+/* The one of that name; REPORT_UNKNOWN for any other, and for NULL. */
+enum report_kind report_find(const char *name);
 
 struct channel_mail;
 struct smtp_response;

@@ -63,8 +63,9 @@ static int write_texts(const struct reach_config *config, const struct message *
     if (err)
         return err;
     message_text(m, MESSAGE_WRITTEN, &mail->subject);
-    buf_addf(&mail->text, "%s\n\n-- \nTocsin, notification %" PRId64, buf_str(&mail->subject),
-        m->notification_id);
+    buf_add_str(&mail->text, buf_str(&mail->subject));
+    channel_add_link(config, m, "\n\nAcknowledge: ", &mail->text);
+    buf_addf(&mail->text, "\n\n-- \nTocsin, notification %" PRId64, m->notification_id);
     if (m->incident_id)
         buf_addf(&mail->text, ", incident %" PRId64, m->incident_id);
     buf_add_char(&mail->text, '\n');

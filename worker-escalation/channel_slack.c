@@ -75,13 +75,14 @@ static void add_escaped(struct buf *out, const char *text)
     }
 }
 
-static json_t *payload(const struct message *m)
+static json_t *payload(const struct reach_config *config, const struct message *m)
 {
     const char *colon = m->thread_id ? strchr(m->thread_id, ':') : NULL;
     struct buf text = BUF_INIT(4 * MESSAGE_TEXT_MAX), escaped = BUF_INIT(16 * MESSAGE_TEXT_MAX);
     json_t *json = NULL;
 
     message_text(m, MESSAGE_WRITTEN, &text);
+    channel_add_link(config, m, "\n", &text);
     add_escaped(&escaped, buf_str(&text));
     if (buf_err(&text) == 0 && buf_err(&escaped) == 0)
         json = json_pack("{s:s, s:s, s:b, s:b}", "channel", m->address, "text", buf_str(&escaped),
@@ -106,7 +107,7 @@ static int build(
 
     if (!m->address)
         return ERR_INVALID;
-    json = payload(m);
+    json = payload(config, m);
     body = json ? json_dumps(json, JSON_COMPACT) : NULL;
     if (!body)
         return ERR_INVALID;

@@ -40,7 +40,7 @@ static void add_number(struct channel_request *r, const char *name, const char *
 }
 
 /* Each text with its reference; those of a bundle after their number. */
-static void add_text(const struct message *m, struct buf *out)
+static void add_text(const struct reach_config *config, const struct message *m, struct buf *out)
 {
     int n = 0;
 
@@ -55,6 +55,8 @@ static void add_text(const struct message *m, struct buf *out)
         if (each->also)
             buf_add_str(out, "; ");
     }
+    if (n == 1)
+        channel_add_link(config, m, " ", out);
 }
 
 static int build(const struct reach_config *config, const struct message *m, const char *prefix,
@@ -74,7 +76,7 @@ static int build(const struct reach_config *config, const struct message *m, con
     add_number(r, "To", prefix, m->address, &value);
     add_number(r, "From", prefix, from, &value);
     buf_reset(&value);
-    add_text(m, &value);
+    add_text(config, m, &value);
     channel_request_form(r, "Body", buf_str(&value));
     buf_reset(&value);
     buf_addf(&value, "%" PRId64, validity);

@@ -12,33 +12,36 @@
 
 #define ISO_TIME_SIZE sizeof "9999-12-31T23:59:59Z"
 
-static char *payload(const struct message *m)
+static char *payload(const struct reach_config *config, const struct message *m)
 {
     _cleanup_(json_decrefp) json_t *json = NULL;
-    struct buf text = BUF_INIT(4 * MESSAGE_TEXT_MAX);
+    struct buf text = BUF_INIT(4 * MESSAGE_TEXT_MAX), link = BUF_INIT(4096);
     time_t now = (time_t)clock_unix_s();
     struct tm utc;
     char stamp[ISO_TIME_SIZE] = "";
     char *dump = NULL;
 
     message_text(m, MESSAGE_WRITTEN, &text);
+    channel_add_link(config, m, "", &link);
     if (buf_err(&text) == 0 && gmtime_r(&now, &utc) &&
         strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%SZ", &utc) > 0)
-        json = json_pack("{s:s, s:s, s:{s:I, s:I, s:s, s:s, s:s, s:s?, s:s?, s:s, s:I}}", "type",
-            m->kind, "timestamp", stamp, "data", "notification_id", (json_int_t)m->notification_id,
-            "incident_id", (json_int_t)m->incident_id, "kind", m->kind, "mode", m->mode, "person",
-            m->person, "owner", m->owner, "title", m->title, "text", buf_str(&text), "starts_in_s",
-            (json_int_t)m->starts_in_s);
+        json = json_pack("{s:s, s:s, s:{s:I, s:I, s:s, s:s, s:s, s:s?, s:s?, s:s, s:I, s:s*}}",
+            "type", m->kind, "timestamp", stamp, "data", "notification_id",
+            (json_int_t)m->notification_id, "incident_id", (json_int_t)m->incident_id, "kind",
+            m->kind, "mode", m->mode, "person", m->person, "owner", m->owner, "title", m->title,
+            "text", buf_str(&text), "starts_in_s", (json_int_t)m->starts_in_s, "acknowledge_url",
+            link.len > 0 ? buf_str(&link) : NULL);
     if (json)
         dump = json_dumps(json, JSON_COMPACT);
     buf_release(&text);
+    buf_release(&link);
     return dump;
 }
 
 static int build(
     const struct reach_config *config, const struct message *m, struct channel_request *r)
 {
-    _cleanup_(freep) char *body = payload(m);
+    _cleanup_(freep) char *body = payload(config, m);
     struct buf id = BUF_INIT(64);
     int err;
 

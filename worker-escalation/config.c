@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/ack_link.h"
 #include "base/standard_webhooks.h"
 #include "io/mail_message.h"
 
@@ -46,6 +47,9 @@ const struct config_key reach_config_keys[REACH_CONFIG_N_KEYS] = {
         .help = "Whether smtp:// goes without STARTTLS: for a relay on the same host alone."),
     KEY("PUBLIC_URL", CONFIG_URL, public_url,
         .help = "Where providers reach the gateway; without it no callbacks are asked for."),
+    KEY("LINK_SECRET", CONFIG_STRING, link_secret, .secret = true,
+        .help = "The gateway's too, at least 32 characters: puts a link that acknowledges into "
+                "messages, below PUBLIC_URL."),
     KEY("DEAD_MAN_URL", CONFIG_URL, dead_man_url, .secret = true,
         .help = "Called by GET after every clean delivery audit; its silence is the alarm."),
     KEY("WEBHOOK_SECRET", CONFIG_STRING, webhook_secret, .secret = true,
@@ -94,6 +98,10 @@ void reach_config_check(const void *config, struct buf *faults)
     if (c->vapi_api_key && (!c->vapi_assistant_id || !c->vapi_phone_number_id))
         buf_add_str(
             faults, "VAPI_ASSISTANT_ID and VAPI_PHONE_NUMBER_ID: needed with VAPI_API_KEY\n");
+    if (c->link_secret && strlen(c->link_secret) < ACK_LINK_SECRET_MIN)
+        buf_add_str(faults, "LINK_SECRET: at least 32 characters that nobody can guess\n");
+    if (c->link_secret && !c->public_url)
+        buf_add_str(faults, "PUBLIC_URL: needed with LINK_SECRET\n");
     check_mail(c, faults);
     if (c->twilio_from && c->twilio_from[0] != '+')
         buf_add_str(faults, "TWILIO_FROM: a number in E.164 starts with +\n");

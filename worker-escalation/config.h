@@ -29,6 +29,7 @@ struct reach_config {
     char *smtp_ca_file;
     bool smtp_allow_plain;
     char *public_url;
+    char *link_secret;
     char *dead_man_url;
     char *webhook_secret;
     bool bundle_messages;
@@ -39,7 +40,7 @@ struct reach_config {
     int64_t send_timeout_ms;
 };
 
-#define REACH_CONFIG_N_KEYS 26
+#define REACH_CONFIG_N_KEYS 27
 extern const struct config_key reach_config_keys[REACH_CONFIG_N_KEYS];
 
 /* What single keys cannot say: names that must be set together. One line a fault. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/failure_json.h"
 #include "base/log.h"
 
 void finish_list_push(struct finish_list *list, struct delivery *d)
@@ -81,17 +82,6 @@ static void columns_release(struct columns *c)
     free(c->contact_dead);
 }
 
-char *finish_failure_text(const struct failure *f)
-{
-    _cleanup_(json_decrefp) json_t *json = NULL;
-
-    if (!f->code)
-        return NULL;
-    json = json_pack("{s:s, s:b, s:i, s:s}", "code", err_name(f->code), "final", f->final,
-        "http_status", f->http_status, "detail", f->detail);
-    return json ? json_dumps(json, JSON_COMPACT) : NULL;
-}
-
 /* An address as the delivery log keeps it: without its query, which may hold a secret. */
 static char *log_url(const struct delivery *d)
 {
@@ -112,7 +102,7 @@ static void columns_add(struct columns *c, const struct delivery *d)
     c->outcome[i] = outcome_name(o->kind);
     c->provider_id[i] = o->provider_id[0] ? o->provider_id : NULL;
     c->http_status[i] = o->http_status;
-    c->failure[i] = finish_failure_text(&o->failure);
+    c->failure[i] = failure_json(&o->failure);
     c->retry_after_ms[i] = o->failure.retry_after_ms;
     c->poll_ms[i] = o->poll_ms;
     c->contact_dead[i] = o->contact_dead;

@@ -24,9 +24,6 @@ struct delivery *finish_list_pop(struct finish_list *list);
 /* The arguments of SQL_finish_notifications for a whole list. */
 void finish_args(const struct finish_list *list, int64_t daemon_id, struct db_args *args);
 
-/* A failure as its row keeps it, JSON to be freed; NULL for none. */
-char *finish_failure_text(const struct failure *f);
-
 /* What a batch came to. */
 struct finish_news {
     int64_t accepted, retried, diverted, failed, lost;

@@ -5,6 +5,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/failure_json.h"
 #include "base/log.h"
 #include "sql/worker-escalation.h"
 #include "worker-escalation/channel.h"
@@ -79,7 +80,7 @@ static enum step run_report(struct job *job, const struct event *ev)
     struct db_args args;
 
     if (ev->kind == EVENT_ENTER) {
-        failure = finish_failure_text(&p->outcome.failure);
+        failure = failure_json(&p->outcome.failure);
         db_args_init(&args);
         db_arg_int(&args, job->id);
         db_arg_str(&args, report_name(p->report));

@@ -7,7 +7,8 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/json_read.h"
-#include "worker-escalation/twilio_error.h"
+#include "base/twilio_error.h"
+#include "base/twilio_status.h"
 
 /* Two clocks, ours and Twilio's, and the way between them. */
 #define CREATED_TOLERANCE_S 5
@@ -250,80 +251,43 @@ void twilio_judge_list(const struct message *m, const struct http_response *resp
 
 /* --- what became of it -------------------------------------------------------------------- */
 
-struct status_report {
-    const char *status;
-    enum report_kind report;
-};
-
-/* message_enum_status and call_enum_status of Twilio's description. */
-static const struct status_report message_reports[] = {
-    {"accepted", REPORT_WAITING},
-    {"scheduled", REPORT_WAITING},
-    {"queued", REPORT_WAITING},
-    {"sending", REPORT_WAITING},
-    {"sent", REPORT_WAITING},
-    {"delivered", REPORT_DELIVERED},
-    {"read", REPORT_DELIVERED},
-    {"partially_delivered", REPORT_DELIVERED},
-    {"undelivered", REPORT_UNDELIVERED},
-    {"failed", REPORT_UNDELIVERED},
-    {"canceled", REPORT_UNDELIVERED},
-    {NULL, REPORT_UNKNOWN},
-};
-static const struct status_report call_reports[] = {
-    {"queued", REPORT_WAITING},
-    {"ringing", REPORT_WAITING},
-    {"in-progress", REPORT_WAITING},
-    {"completed", REPORT_ANSWERED},
-    {"busy", REPORT_UNANSWERED},
-    {"no-answer", REPORT_UNANSWERED},
-    {"failed", REPORT_UNANSWERED},
-    {"canceled", REPORT_UNANSWERED},
-    {NULL, REPORT_UNKNOWN},
-};
-
 static enum report_kind judge_status(
-    const struct http_response *response, const struct status_report *reports, struct outcome *out)
+    const struct http_response *response, enum twilio_resource resource, struct outcome *out)
 {
     _cleanup_(json_decrefp) json_t *answer = NULL;
     const char *status;
-    int code;
+    enum report_kind report;
 
     if (outcome_judge_http(response, "Twilio", out) || response->status != 200 ||
         json_read(response->body, response->body_len, TWILIO_LIST_BYTES_MAX, NULL, &answer) != 0)
         return REPORT_UNKNOWN;
     status = json_read_str(answer, "status");
-    while (status && reports->status && strcmp(reports->status, status) != 0)
-        reports++;
-    code = (int)json_read_int(answer, "error_code", 0);
-    if (status && reports->report == REPORT_UNDELIVERED)
-        twilio_judge_code(code, 400, json_read_str(answer, "error_message"), out);
-    else if (status && reports->report == REPORT_UNANSWERED)
+    report = status ? report_find(twilio_status_report(resource, status)) : REPORT_UNKNOWN;
+    if (report == REPORT_UNDELIVERED)
+        twilio_judge_code((int)json_read_int(answer, "error_code", 0), 400,
+            json_read_str(answer, "error_message"), out);
+    else if (report == REPORT_UNANSWERED)
         failure_set(&out->failure, ERR_PROTOCOL, "Twilio: the call was %s", status);
-    return status ? reports->report : REPORT_UNKNOWN;
+    return report;
 }
 
 enum report_kind twilio_judge_message(const struct http_response *response, struct outcome *out)
 {
-    return judge_status(response, message_reports, out);
+    return judge_status(response, TWILIO_MESSAGE, out);
 }
 
-/* Whether a voice mail or a fax took the call; AnsweredBy is "machine_start", "machine_end_beep",
- * …, in older calls "machine" (docs/voice/answering-machine-detection). */
 static bool answered_by_machine(const struct http_response *response)
 {
     _cleanup_(json_decrefp) json_t *answer = NULL;
-    const char *by;
 
-    if (json_read(response->body, response->body_len, TWILIO_LIST_BYTES_MAX, NULL, &answer) != 0)
-        return false;
-    by = json_read_str(answer, "answered_by");
-    return by && (strncmp(by, "machine", strlen("machine")) == 0 || strcmp(by, "fax") == 0);
+    return json_read(response->body, response->body_len, TWILIO_LIST_BYTES_MAX, NULL, &answer) ==
+               0 &&
+           twilio_is_machine(json_read_str(answer, "answered_by"));
 }
 
 enum report_kind twilio_judge_call(const struct http_response *response, struct outcome *out)
 {
-    enum report_kind report = judge_status(response, call_reports, out);
+    enum report_kind report = judge_status(response, TWILIO_CALL, out);
 
     if (report != REPORT_ANSWERED || !answered_by_machine(response))
         return report;

@@ -13,8 +13,8 @@ void twiml_say(const char *text, const char *action, struct buf *out)
     }
     buf_add_str(out, "<Say loop=\"2\">");
     buf_add_xml(out, text);
-    buf_add_str(out, action
-                         ? ". Press 1 to acknowledge.</Say></Gather><Say>No key was pressed.</Say>"
-                         : ".</Say>");
+    buf_add_str(out, action ? ". Press 1 to acknowledge, 2 to escalate now.</Say></Gather><Say>No "
+                              "key was pressed.</Say>"
+                            : ".</Say>");
     buf_add_str(out, "</Response>");
 }

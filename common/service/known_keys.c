@@ -53,6 +53,7 @@ const char *const service_known_keys[] = {
     "SMTP_CA_FILE",
     "SMTP_ALLOW_PLAIN",
     "PUBLIC_URL",
+    "LINK_SECRET",
     "DEAD_MAN_URL",
     "WEBHOOK_SECRET",
     "BUNDLE_MESSAGES",
@@ -61,6 +62,10 @@ const char *const service_known_keys[] = {
     "HTTP_JOB_ALLOW_PRIVATE",
     "MAX_IN_FLIGHT",
     "SEND_TIMEOUT",
+    /* gateway */
+    "GATEWAY_LISTEN",
+    "GATEWAY_MAX_CONNECTIONS",
+    "GATEWAY_IDLE_TIMEOUT",
     /* scheduler */
     "SCHEDULES_FILE",
     NULL,

@@ -1,10 +1,10 @@
 #include "work/job_run_private.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/failure_json.h"
 #include "base/log.h"
 #include "sql/common.h"
 
@@ -67,29 +67,12 @@ static void on_finish_run(void *arg, struct db_result *r)
     loop_defer_start(w->turn);
 }
 
-static json_t *failure_json(const struct failure *f)
-{
-    json_t *json = json_pack(
-        "{s:s, s:s, s:b}", "code", err_name(f->code), "detail", f->detail, "final", f->final);
-
-    if (json && f->sqlstate[0])
-        (void)json_object_set_new(json, "sqlstate", json_string(f->sqlstate));
-    if (json && f->http_status)
-        (void)json_object_set_new(json, "http_status", json_integer(f->http_status));
-    return json;
-}
-
 void job_run_finish_apart(struct job_run_worker *w, const struct job_run *run,
     const struct failure *failure, const char *result)
 {
     struct db_args args;
-    char *text = NULL;
+    char *text = failure ? failure_json(failure) : NULL;
 
-    if (failure) {
-        json_t *json = failure_json(failure);
-        text = json ? json_dumps(json, JSON_COMPACT) : NULL;
-        json_decref(json);
-    }
     db_args_init(&args);
     db_arg_int(&args, run->id);
     db_arg_int(&args, run->fence);

@@ -39,11 +39,13 @@ END
 $$;
 
 -- Climbs now: brings the next rung that is not due yet forward and says what it was. An incident that
--- somebody has acknowledged opens again and goes on with the rung after the last that went out.
+-- somebody has acknowledged opens again and goes on with the rung after the last that went out. `to_others`
+-- passes over rungs of the owner's own.
 --
 --     SELECT incident_escalate(42, 'second');
 DROP FUNCTION IF EXISTS incident_escalate(bigint);
-CREATE OR REPLACE FUNCTION incident_escalate(incident_id bigint, who text DEFAULT 'hand')
+DROP FUNCTION IF EXISTS incident_escalate(bigint, text);
+CREATE OR REPLACE FUNCTION incident_escalate(incident_id bigint, who text DEFAULT 'hand', to_others boolean DEFAULT false)
 RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     it incident;
@@ -63,7 +65,8 @@ BEGIN
     END IF;
     SELECT min(r.position) INTO next_position
     FROM notification AS n JOIN ladder_rung AS r ON r.id = n.rung_id
-    WHERE n.incident_id = it.id AND n.revision = it.revision AND n.state = 'scheduled' AND n.due_at > now();
+    WHERE n.incident_id = it.id AND n.revision = it.revision AND n.state = 'scheduled' AND n.due_at > now()
+        AND (n.gate = 'escalation' OR NOT to_others);
     IF next_position IS NULL THEN
         RETURN format('refused: incident %s has no rung left', it.id);
     END IF;
@@ -174,6 +177,10 @@ LANGUAGE sql STABLE AS $$
         FROM notification_transition AS t
         WHERE t.notification_id = why_notification.notification_id
         UNION ALL
+        SELECT h.at, 3, 'heard: ' || h.kind, format('%s: %s', h.said, h.outcome)
+        FROM heard AS h
+        WHERE h.notification_id = why_notification.notification_id
+        UNION ALL
         SELECT now(), 5, 'now', CASE
             WHEN NOT it.pending THEN it.state || coalesce(': ' || it.reason, '')
             WHEN it.locked_at IS NOT NULL THEN format('in the hands of daemon %s', it.locked_by)
@@ -204,6 +211,10 @@ LANGUAGE sql STABLE AS $$
         SELECT w.at, n.id, 'notification ' || n.id || ' ' || w.step, w.detail
         FROM notification AS n CROSS JOIN LATERAL why_notification(n.id) AS w
         WHERE n.incident_id = why_incident.incident_id AND (n.pending OR w.step <> 'now')
+        UNION ALL
+        SELECT h.at, 0, 'heard: ' || h.kind, format('"%s" from %s: %s', h.said, u.name, h.outcome)
+        FROM heard AS h JOIN contact_method AS c ON c.id = h.contact_method_id JOIN users AS u ON u.id = c.user_id
+        WHERE h.incident_id = why_incident.incident_id AND h.notification_id IS NULL
         UNION ALL
         SELECT i.climbed_at, 0, 'climbed', format('rung %s reached people who had not been asked before', i.climbed_position)
         FROM incident AS i WHERE i.id = why_incident.incident_id AND i.climbed_at IS NOT NULL

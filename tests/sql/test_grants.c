@@ -54,6 +54,15 @@ static const struct rule rules[] = {
         "SELECT relname FROM " TABLES " WHERE relname NOT IN ('health', 'schedules', 'jobschedule',"
         " 'jobrun', 'schema_migration')"
         " AND has_any_column_privilege('tocsin_probe', t.oid, 'SELECT')"},
+    {"the gateway writes its own process, and all else through functions",
+        "SELECT relname FROM " TABLES " WHERE relname <> 'daemon'"
+        " AND (has_any_column_privilege('tocsin_gateway', t.oid, 'INSERT')"
+        " OR has_any_column_privilege('tocsin_gateway', t.oid, 'UPDATE')"
+        " OR has_table_privilege('tocsin_gateway', t.oid, 'DELETE'))"},
+    {"the gateway knows nobody's address, and no secret of a provider",
+        "SELECT relname FROM " TABLES " WHERE relname IN ('contact_method', 'calendar_credentials',"
+        " 'contact_verification', 'users', 'notification', 'heard')"
+        " AND has_any_column_privilege('tocsin_gateway', t.oid, 'SELECT')"},
     {"worker-calendar does not send",
         "SELECT 'attempt' WHERE has_any_column_privilege('tocsin_worker_calendar', 'attempt', "
         "'INSERT')"},

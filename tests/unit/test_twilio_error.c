@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "worker-escalation/twilio_error.h"
+#include "base/twilio_error.h"
 
 static void test_the_table_is_in_order(void **state)
 {

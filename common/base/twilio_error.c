@@ -1,4 +1,4 @@
-#include "worker-escalation/twilio_error.h"
+#include "base/twilio_error.h"
 
 #include <stdlib.h>
 

@@ -1,8 +1,8 @@
 /*
  * Twilio's error codes: which of them may pass, and which mean that a number will never work.
  */
-#ifndef TOCSIN_WORKER_ESCALATION_TWILIO_ERROR_H
-#define TOCSIN_WORKER_ESCALATION_TWILIO_ERROR_H
+#ifndef TOCSIN_BASE_TWILIO_ERROR_H
+#define TOCSIN_BASE_TWILIO_ERROR_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,0 +1,18 @@
+/*
+ * A request that reads the database and is answered by what that says.
+ */
+#ifndef TOCSIN_GATEWAY_ASK_H
+#define TOCSIN_GATEWAY_ASK_H
+
+#include "gateway/gateway.h"
+
+/* Answers the request from the result of its statement, which took so long. */
+typedef void ask_answer_fn(struct http_exchange *x, const struct db_result *r, int64_t took_ms);
+
+/* Sends a statement without parameters. A database that does not answer within ASK_PATIENCE_MS, or
+ * is away, is a 503. */
+#define ASK_PATIENCE_MS 5000
+void ask_send(
+    struct gateway *g, struct http_exchange *x, const struct db_stmt *stmt, ask_answer_fn *answer);
+
+#endif
