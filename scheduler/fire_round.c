@@ -86,11 +86,22 @@ static enum step round_zones(struct job *job, const struct event *ev)
 
 /* --- what is due ------------------------------------------------------------------------------ */
 
-/* What the database's clock will show when a statement that is sent now arrives there: as long
- * after the claim as the claim was sent ago. */
+/* What the database's clock shows, or a little less: nothing fires before its slot. */
 static int64_t db_now_ms(const struct fire_round *r)
 {
-    return r->db_now_ms + clock_ms() - r->asked_ms;
+    return clock_ms() + r->offset_ms;
+}
+
+/* The database read its clock after we asked and before it answered, which bounds how far it is
+ * ahead of ours. Of all claims the highest of the lower bounds is nearest, until an upper one shows
+ * that the clock was set back. */
+static void learn_offset(struct fire_round *r, int64_t now_ms)
+{
+    int64_t least = now_ms - clock_ms(), most = now_ms + 1 - r->asked_ms;
+
+    if (!r->offset_known || least > r->offset_ms || most < r->offset_ms)
+        r->offset_ms = least;
+    r->offset_known = true;
 }
 
 int64_t fire_round_wait_ms(const struct fire_round *r)
@@ -115,15 +126,15 @@ static enum step after_firing(struct job *job)
 /* The batch of a claim's answer. */
 static int read_claim(struct fire_round *r, const struct db_result *claimed)
 {
+    int64_t now_ms = db_int(claimed, 0, "now_ms");
     int err = 0;
 
     fire_batch_reset(r->batch);
-    r->db_now_ms = db_int(claimed, 0, "now_ms");
+    learn_offset(r, now_ms);
     r->previews_wanted = db_bool(claimed, 0, "previews_wanted");
     r->full = !db_is_null(claimed, 0, "wait_ms") && db_int(claimed, 0, "wait_ms") == 0;
-    r->next_ms = db_is_null(claimed, 0, "wait_ms")
-                     ? INT64_MAX
-                     : r->db_now_ms + db_int(claimed, 0, "wait_ms") + 1;
+    r->next_ms =
+        db_is_null(claimed, 0, "wait_ms") ? INT64_MAX : now_ms + db_int(claimed, 0, "wait_ms") + 1;
     for (int row = 0; row < db_rows(claimed) && err == 0; row++)
         if (!db_is_null(claimed, row, "id"))
             err = fire_batch_add(r->batch, claimed, row);

@@ -26,12 +26,13 @@ struct fire_round {
     bool hint_owed;          /* runs were made whose workers have not been woken */
     int64_t hinted_at_ms;    /* monotonic */
     struct db_args previews; /* parameters that wait to be sent */
+    bool offset_known;
+    int64_t offset_ms; /* at least what the database's clock, UTC, is ahead of ours, monotonic */
     /* Of the last claim. */
     bool full; /* more is due than was claimed */
     bool previews_wanted;
-    int64_t db_now_ms; /* the database's clock, UTC milliseconds */
-    int64_t asked_ms;  /* monotonic: when it was asked for */
-    int64_t next_ms;   /* the next run of all, UTC milliseconds; INT64_MAX for none */
+    int64_t asked_ms; /* monotonic */
+    int64_t next_ms;  /* the next run of all, UTC milliseconds; INT64_MAX for none */
 };
 
 enum fire_round_state {

@@ -14,7 +14,8 @@ enum twilio_resource { TWILIO_MESSAGE, TWILIO_CALL };
 const char *twilio_status_report(enum twilio_resource resource, const char *status);
 
 /* Whether AnsweredBy (NULL: not said) names a voice mail or a fax: "machine_start",
- * "machine_end_beep", …, in older calls "machine". Source: docs/voice/answering-machine-detection. */
+ * "machine_end_beep", …, in older calls "machine". Source: docs/voice/answering-machine-detection.
+ */
 bool twilio_is_machine(const char *answered_by);
 
 #endif

@@ -8,8 +8,9 @@
 #include "sql/common.h"
 
 #define BATCH_FIRST 8
-/* After work was found, or a hint came, more may follow, of which no hint tells because one was sent
- * within 100 ms before: look again soon, then three times later each time, until 160 ms have passed. */
+/* After work was found, or a hint came, more may follow, of which no hint tells because one was
+ * sent within 100 ms before: look again soon, then three times later each time, until 160 ms have
+ * passed. */
 #define LOOK_FIRST_MS 4
 #define LOOK_LAST_MS  108
 /* Claims look back to the last one that took all, and so much further, for transactions that took
@@ -132,8 +133,8 @@ static void note_claim(struct job_run_worker *w, const struct db_result *r, bool
 {
     w->oldest_us = took_all ? 0 : db_int(r, 0, "oldest_us");
     w->oldest_id = took_all ? 0 : db_int(r, 0, "oldest_id");
-    /* From the oldest of a batch on: what is older and less urgent is found by looking back as far as
-     * before that. */
+    /* From the oldest of a batch on: what is older and less urgent is found by looking back as far
+     * as before that. */
     if (took_all && !w->from_oldest)
         w->took_all_ms = w->claim_sent_ms;
     else if (w->looks_at_all)

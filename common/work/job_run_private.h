@@ -44,14 +44,14 @@ struct job_run_worker {
     int64_t claim_sent_ms;     /* monotonic, of the claim under way or the last */
     int64_t look_at_all_at_ms; /* when a claim looks at everything again */
     int64_t took_all_ms;       /* when a claim took all that was due; -1: none has */
-    int64_t oldest_us;         /* where the last claim, a full one, began to find: when its oldest run */
-    int64_t oldest_id;         /* fell due, and its id; 0: it was not full */
-    bool from_oldest;          /* the claim under way begins there */
-    bool looks_at_all;         /* the claim under way */
-    size_t statements;         /* unanswered, beside claim and finish */
-    int64_t look_at_ms;        /* when look_again fires, monotonic */
-    int64_t look_ms;           /* the wait before it, while work was found lately */
-    int64_t retries_until_ms;  /* a run that failed here falls due again until then */
+    int64_t oldest_us;  /* where the last claim, a full one, began to find: when its oldest run */
+    int64_t oldest_id;  /* fell due, and its id; 0: it was not full */
+    bool from_oldest;   /* the claim under way begins there */
+    bool looks_at_all;  /* the claim under way */
+    size_t statements;  /* unanswered, beside claim and finish */
+    int64_t look_at_ms; /* when look_again fires, monotonic */
+    int64_t look_ms;    /* the wait before it, while work was found lately */
+    int64_t retries_until_ms; /* a run that failed here falls due again until then */
     bool claiming, finishing;
     bool wanted;    /* a claim is worth its while */
     bool apart;     /* the last finish and claim failed together: send them apart */

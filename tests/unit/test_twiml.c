@@ -31,7 +31,8 @@ static void test_with_a_digit(void **state)
     (void)state;
     assert_twiml("Soon", "https://t.example/x?a=1&b=2",
         "<Response><Gather numDigits=\"1\" timeout=\"10\" method=\"POST\" "
-        "action=\"https://t.example/x?a=1&amp;b=2\"><Say loop=\"2\">Soon. Press 1 to acknowledge, 2 to escalate now."
+        "action=\"https://t.example/x?a=1&amp;b=2\"><Say loop=\"2\">Soon. Press 1 to acknowledge, "
+        "2 to escalate now."
         "</Say></Gather><Say>No key was pressed.</Say></Response>");
 }
 
