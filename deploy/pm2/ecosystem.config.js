@@ -3,7 +3,7 @@
 const bin = process.env.TOCSIN_BIN || '/usr/local/bin';
 const config = process.env.TOCSIN_CONFIG || '/etc/tocsin/tocsin.conf';
 
-const executables = ['scheduler', 'worker-calendar', 'worker-escalation', 'worker-cleanup'];
+const executables = ['scheduler', 'worker-calendar', 'worker-escalation', 'worker-cleanup', 'gateway'];
 
 module.exports = {
     apps: executables.map((name) => ({

@@ -14,7 +14,7 @@
 #include "tests/support/harness.h"
 
 #define SOON_MS      20000
-#define EXECUTABLES  4
+#define EXECUTABLES  5
 #define OUTAGES      3
 #define RUNS_PER_ONE 40
 /* A slot a second, and each a run of the queue that cleans up. */
@@ -23,7 +23,7 @@
     "\"schedules\":{\"fast\":{\"every\":\"1s\",\"job\":\"j\"}}}"
 
 static const char *const executables[EXECUTABLES] = {
-    "scheduler", "worker-calendar", "worker-escalation", "worker-cleanup"};
+    "scheduler", "worker-calendar", "worker-escalation", "worker-cleanup", "gateway"};
 
 /* Starts one with the definitions and three settings, of which any may be NULL. */
 static struct harness_proc *spawn(struct harness *h, const char *executable, const char *first,
@@ -33,8 +33,8 @@ static struct harness_proc *spawn(struct harness *h, const char *executable, con
 
     assert_true(asprintf(&schedules, "SCHEDULES_FILE=%s",
                     harness_write_file(h, "schedules.json", DEFINITIONS)) > 0);
-    struct harness_proc *p = harness_spawn(
-        h, executable, NULL, (const char *const[]){schedules, first, second, third, NULL});
+    struct harness_proc *p = harness_spawn(h, executable, NULL,
+        (const char *const[]){schedules, "GATEWAY_LISTEN=127.0.0.1:0", first, second, third, NULL});
     free(schedules);
     return p;
 }

@@ -125,7 +125,7 @@ static void add_keys(struct buf *all, const char *shown)
 static void test_one_file_for_all(void **state)
 {
     static const char *const executables[] = {
-        "scheduler", "worker-calendar", "worker-escalation", "worker-cleanup"};
+        "scheduler", "worker-calendar", "worker-escalation", "worker-cleanup", "gateway"};
     const size_t n = sizeof executables / sizeof *executables;
     struct harness *h = *state;
     struct buf all = BUF_INIT(1 << 20);
