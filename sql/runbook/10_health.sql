@@ -4,7 +4,23 @@
 --     SELECT * FROM health WHERE NOT ok;
 DROP VIEW IF EXISTS health;
 CREATE VIEW health AS
-WITH process AS (
+WITH RECURSIVE queue AS (
+    (SELECT r.queue FROM job_run AS r ORDER BY r.queue LIMIT 1)
+    UNION ALL
+    SELECT (SELECT r.queue FROM job_run AS r WHERE r.queue > q.queue ORDER BY r.queue LIMIT 1)
+    FROM queue AS q WHERE q.queue IS NOT NULL
+), head AS MATERIALIZED (
+    -- Claims take the oldest of each priority first: what is overdue or held stands among the first. A
+    -- look costs the same however many runs wait behind them.
+    SELECT r.id, r.queue, r.run_at, r.locked_at, r.locked_by, r.waits_for
+    FROM queue AS q CROSS JOIN generate_series(0, 9) AS p (priority)
+    CROSS JOIN LATERAL (
+        SELECT r.id, r.queue, r.run_at, r.locked_at, r.locked_by, r.waits_for
+        FROM job_run AS r
+        WHERE r.queue = q.queue AND r.priority = p.priority AND r.run_at <= now()
+        ORDER BY r.run_at, r.id
+        LIMIT 10000) AS r
+), process AS (
     SELECT d.id, d.executable, d.host, d.pid, d.started_at, d.heartbeat_at, d.stopped_at, d.flags,
         d.stopped_at IS NULL AND d.heartbeat_at > now() - interval '5 minutes' AS alive
     FROM daemon AS d
@@ -34,7 +50,7 @@ WITH process AS (
     WHERE s.enabled AND s.fault IS NOT NULL
 ), overdue_run AS (
     SELECT r.queue || ' run ' || r.id AS item
-    FROM job_run AS r
+    FROM head AS r
     WHERE r.run_at < now() - interval '5 minutes' AND r.locked_at IS NULL AND r.waits_for = 0
 ), sender AS (
     -- Those that live, else the one that lived last: a gate that it had off is off on purpose.
@@ -58,7 +74,7 @@ WITH process AS (
 ), stale_lock AS (
     SELECT held.item
     FROM (
-        SELECT 'job_run ' || r.id, r.locked_by, r.locked_at FROM job_run AS r WHERE r.locked_at IS NOT NULL
+        SELECT 'job_run ' || r.id, r.locked_by, r.locked_at FROM head AS r WHERE r.locked_at IS NOT NULL
         UNION ALL
         SELECT 'notification ' || n.id, n.locked_by, n.locked_at
         FROM notification AS n WHERE n.pending AND n.locked_at IS NOT NULL

@@ -25,8 +25,13 @@ WITH process AS (
     SELECT 3, 'tocsin_queue_due_runs', 'gauge', 'Runs that are due and that nobody has claimed; 10000 and more are 10000.',
         jsonb_build_object('queue', q.queue), (
             SELECT count(*) FROM (
-                SELECT FROM job_run AS r
-                WHERE r.queue = q.queue AND r.run_at <= now() AND r.locked_at IS NULL AND r.waits_for = 0
+                SELECT FROM generate_series(0, 9) AS p (priority)
+                CROSS JOIN LATERAL (
+                    SELECT FROM job_run AS r
+                    WHERE r.queue = q.queue AND r.priority = p.priority AND r.run_at <= now()
+                        AND r.locked_at IS NULL AND r.waits_for = 0
+                    ORDER BY r.run_at
+                    LIMIT 10000) AS first
                 LIMIT 10000) AS due)
     FROM queue AS q
     UNION ALL
