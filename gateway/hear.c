@@ -46,7 +46,10 @@ static void on_heard(void *arg, struct db_result *r)
         log_failure(LOG_LEVEL_ERROR, &f, F_NONE, "what was heard could not be written");
         service_metric_add(h->gateway->service, "hooks_failed", 1);
     }
-    if (h->exchange && (r->err || db_rows(r) == 0))
+    if (h->exchange && r->err == ERR_DB)
+        gateway_problem(h->exchange, 503, "What was sent could not be written",
+            "nothing of it was kept: send it again");
+    else if (h->exchange && (r->err || db_rows(r) == 0))
         answer_later(h);
     else if (h->exchange)
         h->answer(h->gateway, h->exchange, r);

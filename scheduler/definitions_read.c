@@ -7,9 +7,18 @@
 
 #define KEY_LEN_MAX 63
 
+/* What comes from the file stays on the line of its fault. */
+static void keep_on_one_line(struct buf *out, size_t from)
+{
+    for (size_t i = from; i < out->len; i++)
+        if ((unsigned char)out->data[i] < 0x20 || out->data[i] == 0x7f)
+            out->data[i] = ' ';
+}
+
 void definitions_fault(
     struct definitions_faults *faults, const struct json_at *at, const char *fmt, ...)
 {
+    size_t from = faults->out->len;
     va_list args;
 
     if (faults->text) {
@@ -23,6 +32,7 @@ void definitions_fault(
     va_start(args, fmt);
     buf_vaddf(faults->out, fmt, args);
     va_end(args);
+    keep_on_one_line(faults->out, from);
     buf_add_char(faults->out, '\n');
     faults->count++;
 }
