@@ -118,6 +118,7 @@ static int read_claim(struct fire_round *r, const struct db_result *claimed)
     int err = 0;
 
     fire_batch_reset(r->batch);
+    fire_log_rescues(r->service, claimed);
     r->db_now_ms = db_int(claimed, 0, "now_ms");
     r->previews_wanted = db_bool(claimed, 0, "previews_wanted");
     r->full = !db_is_null(claimed, 0, "wait_ms") && db_int(claimed, 0, "wait_ms") == 0;
