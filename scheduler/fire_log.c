@@ -58,6 +58,28 @@ static void log_skipped(const struct db_result *r, int row, enum log_level level
         buf_str(&when), reason_text(reason));
 }
 
+void fire_log_rescues(struct service *service, const struct db_result *r)
+{
+    int64_t rescued = 0;
+
+    for (int row = 0; row < db_rows(r); row++) {
+        if (db_is_null(r, row, "former_daemon"))
+            continue;
+        const char *key = db_text(r, row, "key");
+        int64_t daemon_id = db_int(r, row, "former_daemon"), rescues = db_int(r, row, "rescues");
+        log_write(++rescued > LINES_MAX ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN,
+            F(F_STR("schedule", key), F_INT("former_daemon", daemon_id),
+                F_INT("rescues", rescues)),
+            "Claim of %s taken over from daemon %lld, which did not finish it", key,
+            (long long)daemon_id);
+    }
+    if (rescued > LINES_MAX)
+        log_warn(F(F_INT("schedules", rescued)),
+            "Claims of %lld schedules taken over, of which %d are told one by one",
+            (long long)rescued, LINES_MAX);
+    service_metric_add(service, "claims_rescued", rescued);
+}
+
 void fire_log_slots(struct service *service, const struct db_result *r, int64_t claimed)
 {
     int64_t moved = 0, fired = 0, skipped = 0, runs = 0;

@@ -9,6 +9,9 @@
 #include "io/db_conn.h"
 #include "service/service.h"
 
+/* The rows of claim_schedules whose lock was another daemon's, or this one's of a lost answer. */
+void fire_log_rescues(struct service *service, const struct db_result *r);
+
 /* The rows of fire_slots, of which `claimed` schedules were sent. */
 void fire_log_slots(struct service *service, const struct db_result *r, int64_t claimed);
 

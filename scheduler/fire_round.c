@@ -131,6 +131,7 @@ static int read_claim(struct fire_round *r, const struct db_result *claimed)
 
     fire_batch_reset(r->batch);
     learn_offset(r, now_ms);
+    fire_log_rescues(r->service, claimed);
     r->previews_wanted = db_bool(claimed, 0, "previews_wanted");
     r->full = !db_is_null(claimed, 0, "wait_ms") && db_int(claimed, 0, "wait_ms") == 0;
     r->next_ms =

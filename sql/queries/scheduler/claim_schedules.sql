@@ -3,12 +3,13 @@
 -- claimed. When none is due, those of the next instant are claimed ahead if it is at most 250 ms away:
 -- the scheduler works them out and fires them at that instant. A lock is taken over when it is of $1 itself (a claim whose answer was lost), of a daemon
 -- that is dead, or older than 30 s: a claim is held for milliseconds. wait_ms is NULL when nothing is
--- to come, and 0 when more is due than was claimed.
+-- to come, and 0 when more is due than was claimed. former_daemon is whose lock was taken over, else
+-- NULL; rescues counts how often that happened since the schedule last moved on.
 WITH horizon AS (
     SELECT greatest(now(), least(now() + interval '250 milliseconds', (
         SELECT s.next_run_at FROM job_schedule s WHERE s.enabled ORDER BY s.next_run_at LIMIT 1))) AS until
 ), due AS (
-    SELECT s.id
+    SELECT s.id, s.locked_by
     FROM job_schedule s
     WHERE s.enabled AND s.next_run_at <= (SELECT h.until FROM horizon h)
         AND (s.locked_by IS NULL OR s.locked_by = $1
@@ -17,7 +18,7 @@ WITH horizon AS (
     LIMIT 1000
     FOR UPDATE SKIP LOCKED
 ), missing AS (
-    SELECT s.id
+    SELECT s.id, s.locked_by
     FROM job_schedule s
     WHERE s.enabled AND s.next_run_at IS NULL
         AND (s.locked_by IS NULL OR s.locked_by = $1
@@ -46,7 +47,11 @@ WITH horizon AS (
 )
 SELECT c.id, c.key, c.definition, c.revision, c.fence, c.next_run_at AS claimed,
     ceil(extract(epoch FROM c.next_run_at) * 1000)::bigint AS due_ms, c.awaits_next, c.grace_ms,
-    c.rescues, floor(extract(epoch FROM c.accounted_until))::bigint AS accounted_s,
+    c.rescues, f.locked_by AS former_daemon, floor(extract(epoch FROM c.accounted_until))::bigint AS accounted_s,
     a.now_ms, a.wait_ms::bigint AS wait_ms, a.previews_wanted
 FROM ahead a LEFT JOIN claimed c ON true
+LEFT JOIN (
+    SELECT due.id, due.locked_by FROM due WHERE due.locked_by IS NOT NULL
+    UNION ALL
+    SELECT missing.id, missing.locked_by FROM missing WHERE missing.locked_by IS NOT NULL) AS f ON f.id = c.id
 ORDER BY c.next_run_at, c.id
