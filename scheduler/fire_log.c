@@ -68,8 +68,7 @@ void fire_log_rescues(struct service *service, const struct db_result *r)
         const char *key = db_text(r, row, "key");
         int64_t daemon_id = db_int(r, row, "former_daemon"), rescues = db_int(r, row, "rescues");
         log_write(++rescued > LINES_MAX ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN,
-            F(F_STR("schedule", key), F_INT("former_daemon", daemon_id),
-                F_INT("rescues", rescues)),
+            F(F_STR("schedule", key), F_INT("former_daemon", daemon_id), F_INT("rescues", rescues)),
             "Claim of %s taken over from daemon %lld, which did not finish it", key,
             (long long)daemon_id);
     }

@@ -143,8 +143,9 @@ static void test_a_claim_of_the_dead_is_taken_over(void **state)
     harness_proc_await_log(p, "Claim of hourly taken over from daemon", DEADLINE_MS);
     assert_int_equal(harness_proc_count_log(p, "rescues=1"), 1);
     assert_int_equal(harness_proc_count_log(p, "taken over"), 1);
-    harness_await(h, DEADLINE_MS, "SELECT coalesce(bool_or(metrics::text LIKE "
-                                  "'%claims_rescued%: 1%'), false) FROM daemon");
+    harness_await(h, DEADLINE_MS,
+        "SELECT coalesce(bool_or(metrics::text LIKE "
+        "'%claims_rescued%: 1%'), false) FROM daemon");
 }
 
 static void test_a_clean_stop_hands_over_at_once(void **state)
