@@ -67,6 +67,7 @@ BENCH_SRC := $(wildcard tests/bench/bench_*.c)
 BENCHES := $(BENCH_SRC:%.c=$(BUILD)/%)
 TEST_TOOL_SRC := $(wildcard tests/tools/*.c)
 TEST_TOOLS := $(TEST_TOOL_SRC:tests/tools/%.c=$(BUILD)/%)
+TEST_SHIMS := $(patsubst tests/shim/%.c,$(BUILD)/%.so,$(wildcard tests/shim/*.c))
 
 BINARIES := $(EXECUTABLES:%=$(BUILD)/bin/%) $(TOOLS:%=$(BUILD)/bin/%)
 
@@ -132,7 +133,12 @@ $(TESTS) $(BENCHES): $(BUILD)/%: $(BUILD)/%.o $(LIBSUPPORT) $(EXE_LIBS) $(LIBCOM
 $(TEST_TOOLS): $(BUILD)/%: $(BUILD)/tests/tools/%.o $(LIBSUPPORT) $(LIBCOMMON)
 	$(LINK_TEST)
 
-test-programs: $(BINARIES) $(TESTS) $(TEST_TOOLS)
+# Loaded before everything else, so that no sanitizer may be in them.
+$(TEST_SHIMS): $(BUILD)/%.so: tests/shim/%.c
+	@mkdir -p $(@D)
+	$(call SAY,LD,$@)$(CC) -std=c11 -D_GNU_SOURCE -O2 $(WARNINGS) -fPIC -shared $< -o $@
+
+test-programs: $(BINARIES) $(TESTS) $(TEST_TOOLS) $(TEST_SHIMS)
 
 # --- set-up and the two commands -------------------------------------------------------------
 

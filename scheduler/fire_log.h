@@ -9,7 +9,7 @@
 #include "io/db_conn.h"
 #include "service/service.h"
 
-/* The rows of claim_schedules whose lock was another daemon's, or this one's of a lost answer. */
+/* The rows of claim_schedules whose lock was another daemon's. */
 void fire_log_rescues(struct service *service, const struct db_result *r);
 
 /* The rows of fire_slots, of which `claimed` schedules were sent. */

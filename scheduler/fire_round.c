@@ -106,9 +106,11 @@ static void learn_offset(struct fire_round *r, int64_t now_ms)
 
 int64_t fire_round_wait_ms(const struct fire_round *r)
 {
-    int64_t ahead = r->next_ms == INT64_MAX ? INT64_MAX : r->next_ms - AHEAD_MS - db_now_ms(r);
+    int64_t next = r->next_ms == INT64_MAX ? INT64_MAX : r->next_ms - AHEAD_MS;
+    int64_t first = next < r->lapse_ms ? next : r->lapse_ms;
+    int64_t wait = first == INT64_MAX ? INT64_MAX : first - db_now_ms(r);
 
-    return r->full || ahead < 0 ? 0 : ahead;
+    return r->full || wait < 0 ? 0 : wait;
 }
 
 /* Where a round goes when nothing more is due. */
@@ -136,6 +138,8 @@ static int read_claim(struct fire_round *r, const struct db_result *claimed)
     r->full = !db_is_null(claimed, 0, "wait_ms") && db_int(claimed, 0, "wait_ms") == 0;
     r->next_ms =
         db_is_null(claimed, 0, "wait_ms") ? INT64_MAX : now_ms + db_int(claimed, 0, "wait_ms") + 1;
+    r->lapse_ms =
+        db_is_null(claimed, 0, "held_ms") ? INT64_MAX : now_ms + db_int(claimed, 0, "held_ms") + 1;
     for (int row = 0; row < db_rows(claimed) && err == 0; row++)
         if (!db_is_null(claimed, row, "id"))
             err = fire_batch_add(r->batch, claimed, row);

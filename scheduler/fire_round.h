@@ -33,6 +33,7 @@ struct fire_round {
     bool previews_wanted;
     int64_t asked_ms; /* monotonic */
     int64_t next_ms;  /* the next run of all, UTC milliseconds; INT64_MAX for none */
+    int64_t lapse_ms; /* when another's claim on what is due may be taken over; the same */
 };
 
 enum fire_round_state {

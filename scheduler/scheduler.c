@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "scheduler/fire_round.h"
 
-/* The longest sleep: for what no NOTIFY tells of, such as the claim of a scheduler that died. */
+/* The longest sleep: for what neither a NOTIFY nor a claim's answer tells of. */
 #define SLEEP_MS_MAX    15000
 #define RETRY_MS        1000
 #define ZONES_EVERY_MS  60000
@@ -148,6 +148,7 @@ int scheduler_start(struct service *service)
     s->round.sync_owed = true;
     s->round.zones_owed = true;
     s->round.next_ms = INT64_MAX;
+    s->round.lapse_ms = INT64_MAX;
     s->round.hinted_at_ms = clock_ms() - ZONES_EVERY_MS;
     return 0;
 }
