@@ -15,6 +15,7 @@ static time_t shift_s(void)
     return text ? (time_t)strtol(text, NULL, 10) : 0;
 }
 
+/* NOLINTBEGIN(readability-inconsistent-declaration-parameter-name): ours have names */
 int clock_gettime(clockid_t clock, struct timespec *ret_time)
 {
     int err = (int)syscall(SYS_clock_gettime, clock, ret_time);
@@ -42,3 +43,4 @@ time_t time(time_t *ret_time)
         *ret_time = now.tv_sec;
     return now.tv_sec;
 }
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */
