@@ -11,7 +11,7 @@
 #include "support/bench.h"
 
 static const char *const executables[] = {
-    "scheduler", "worker-calendar", "worker-escalation", "worker-cleanup"};
+    "scheduler", "worker-calendar", "worker-escalation", "worker-cleanup", "gateway"};
 
 /* proc(5), smaps_rollup: a line such as "Pss:   1234 kB". */
 static int64_t memory_kb(pid_t pid, const char *what)
@@ -36,8 +36,9 @@ static pid_t start(const char *name, PGconn *db, double *ret_ready_ms)
 
     buf_addf(&path, "%s/bin/%s", bench_option_text("BUILD", "build/release"), name);
     const char *const argv[] = {buf_str(&path), NULL};
+    const char *const env[] = {"GATEWAY_LISTEN=127.0.0.1:0", NULL}; /* a free port */
     int64_t began = clock_us();
-    pid_t pid = bench_spawn(argv, NULL);
+    pid_t pid = bench_spawn(argv, env);
     buf_addf(&ready, "SELECT EXISTS (SELECT FROM daemon WHERE pid = %d AND stopped_at IS NULL)",
         (int)pid);
     bench_await(db, buf_str(&ready), 1, 20000);

@@ -57,48 +57,116 @@ static void arm(struct bench *b, int64_t due)
     bench_exec(b->db, "NOTIFY tocsin_scheduler");
 }
 
-/* The tick as it stands, with nothing due: its time in ms and the buffers that it touches. */
-static void measure_tick(struct bench *b, double *ret_ms, int64_t *ret_buffers)
+struct cost {
+    double ms;
+    int64_t buffers;
+};
+
+/* Runs a statement; its time and the buffers that it touches. */
+static struct cost explain(struct bench *b, const char *statement)
 {
     struct buf sql = BUF_INIT(65536);
-    PGresult *r;
+    struct cost cost = {0};
 
-    buf_addf(&sql, "PREPARE tick AS %s", SQL_claim_schedules.text);
-    bench_exec(b->db, buf_str(&sql));
-    bench_exec(b->db, "SET plan_cache_mode = force_generic_plan; BEGIN");
-    r = PQexec(b->db, "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE tick(0)");
+    buf_addf(&sql, "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) %s", statement);
+    PGresult *r = PQexec(b->db, buf_str(&sql));
     if (PQresultStatus(r) != PGRES_TUPLES_OK)
-        bench_die("the tick: %s", PQerrorMessage(b->db));
+        bench_die("%s: %s", statement, PQerrorMessage(b->db));
     const char *plan = PQgetvalue(r, 0, 0);
     const char *hit = strstr(plan, "\"Shared Hit Blocks\": ");
     const char *read = strstr(plan, "\"Shared Read Blocks\": ");
     const char *time = strstr(plan, "\"Execution Time\": ");
     if (!hit || !read || !time)
-        bench_die("the tick: no figures in its plan");
-    *ret_buffers = strtoll(hit + strlen("\"Shared Hit Blocks\": "), NULL, 10) +
+        bench_die("%s: no figures in its plan", statement);
+    cost.buffers = strtoll(hit + strlen("\"Shared Hit Blocks\": "), NULL, 10) +
                    strtoll(read + strlen("\"Shared Read Blocks\": "), NULL, 10);
-    *ret_ms = strtod(time + strlen("\"Execution Time\": "), NULL);
+    cost.ms = strtod(time + strlen("\"Execution Time\": "), NULL);
     PQclear(r);
-    bench_exec(b->db, "ROLLBACK; DEALLOCATE tick; RESET plan_cache_mode");
     buf_release(&sql);
+    return cost;
+}
+
+/* The claim as the scheduler's session plans it. */
+static void prepare_tick(struct bench *b)
+{
+    struct buf sql = BUF_INIT(65536);
+
+    buf_addf(&sql, "PREPARE tick AS %s", SQL_claim_schedules.text);
+    bench_exec(b->db, buf_str(&sql));
+    bench_exec(b->db, "SET plan_cache_mode = force_generic_plan");
+    buf_release(&sql);
+}
+
+static void forget_tick(struct bench *b)
+{
+    bench_exec(b->db, "DEALLOCATE tick; RESET plan_cache_mode");
 }
 
 static void bench_idle(struct bench *b, int64_t n)
 {
     struct bench_series ms = {0};
-    int64_t buffers = 0;
-    double one;
+    struct cost tick;
 
     fill(b, n);
+    prepare_tick(b);
     for (int64_t i = 0; i < b->rounds + 1; i++) {
-        measure_tick(b, &one, &buffers);
+        bench_exec(b->db, "BEGIN");
+        tick = explain(b, "EXECUTE tick(0)");
+        bench_exec(b->db, "ROLLBACK");
         if (i > 0) /* the first one warms up */
-            bench_series_add(&ms, one);
+            bench_series_add(&ms, tick.ms);
     }
+    forget_tick(b);
     printf("%9" PRId64 " schedules, none due: %6.3f ms a tick (%.3f to %.3f), %" PRId64
            " buffers\n",
-        n, bench_series_at(&ms, 0.5), bench_series_at(&ms, 0), bench_series_at(&ms, 1), buffers);
+        n, bench_series_at(&ms, 0.5), bench_series_at(&ms, 0), bench_series_at(&ms, 1),
+        tick.buffers);
     bench_series_release(&ms);
+}
+
+/* One batch of those that are due: the claim, and the firing of what it claimed. */
+static void bench_batch(struct bench *b, int64_t n, int64_t due)
+{
+    static const char fire[] =
+        "SELECT count(*) FROM (SELECT array_agg(s.id) AS id, array_agg(s.fence) AS fence,"
+        " array_agg(s.revision) AS revision, array_agg(s.next_run_at) AS claimed,"
+        " array_agg(extract(epoch FROM s.next_slot)::bigint) AS slot,"
+        " array_agg(extract(epoch FROM s.next_slot)::bigint + 3600) AS next_slot,"
+        " array_agg(extract(epoch FROM s.next_slot)::bigint * 1000 + 3600000) AS next_run,"
+        " array_agg(true) AS yes, array_agg(NULL::text) AS fault, array_agg(1::bigint) AS one"
+        " FROM job_schedule s WHERE s.id <= 1000 AND s.locked_by = 0) AS a,"
+        " schedule_advance(0, a.id, a.fence, a.revision, a.claimed, a.slot, a.next_slot,"
+        " a.next_run, a.yes, a.fault, a.id, a.slot, a.slot, a.one, a.yes, false)";
+    struct bench_series claim_ms = {0}, fire_ms = {0};
+    struct cost claimed, fired;
+
+    fill(b, n);
+    bench_execf(b->db,
+        "UPDATE job_schedule SET next_slot = date_trunc('second', now()) - interval '1 s',"
+        " next_run_at = date_trunc('second', now()) - interval '1 s' WHERE id <= %" PRId64,
+        due);
+    bench_exec(b->db, "VACUUM ANALYZE job_schedule");
+    prepare_tick(b);
+    for (int64_t i = 0; i < b->rounds + 1; i++) {
+        bench_exec(b->db, "BEGIN");
+        claimed = explain(b, "EXECUTE tick(0)");
+        fired = explain(b, fire);
+        if (bench_int(b->db, "SELECT count(*) FROM job_run") != 1000)
+            bench_die("a batch of 1000 did not fire");
+        bench_exec(b->db, "ROLLBACK");
+        if (i == 0)
+            continue;
+        bench_series_add(&claim_ms, claimed.ms);
+        bench_series_add(&fire_ms, fired.ms);
+    }
+    forget_tick(b);
+    printf("%9" PRId64 " schedules, %6" PRId64
+           " due: a batch of 1000 is claimed in %.1f ms (%" PRId64
+           " buffers) and fired in %.1f ms (%" PRId64 " buffers)\n",
+        n, due, bench_series_at(&claim_ms, 0.5), claimed.buffers, bench_series_at(&fire_ms, 0.5),
+        fired.buffers);
+    bench_series_release(&claim_ms);
+    bench_series_release(&fire_ms);
 }
 
 /* The first and the last run in the queue, ms after the slot, as another session sees them. */
@@ -165,6 +233,9 @@ int main(void)
     const char *const argv[] = {buf_str(&exe), NULL};
     bench_idle(&b, 1000);
     bench_idle(&b, most);
+    bench_batch(&b, 1000, 1000);
+    bench_batch(&b, most, 1000);
+    bench_batch(&b, most, due);
     /* Its synchronisation comes first: it would retire what its file does not have. */
     bench_exec(b.db, "TRUNCATE job_schedule CASCADE");
     b.scheduler = bench_spawn(argv, env);
