@@ -288,15 +288,15 @@ static void add_window(struct dice *d, struct buf *b)
     buf_add_char(b, '"');
 }
 
-static void add_blackout(struct dice *d, int64_t around, struct buf *b)
+static void add_blackout(struct dice *d, const struct random_schedule *how, struct buf *b)
 {
     buf_add_str(b, ",\"blackout\":[");
     for (int64_t more = dice_below(d, 4);; more--) {
-        int64_t from = around + dice_between(d, -3, 20) * CIVIL_DAY_S;
+        int64_t from = how->around + dice_between(d, -3, 20) * CIVIL_DAY_S;
 
         buf_add_char(b, '"');
         add_date(d, from, 0, b);
-        if (dice_one_in(d, 20)) {
+        if (!how->busy && dice_one_in(d, 20)) {
             buf_add_str(b, "..9999-12-31"); /* for good */
         } else if (dice_one_in(d, 2)) {
             buf_add_str(b, "..");
@@ -360,7 +360,7 @@ void random_schedule_add(struct dice *d, const struct random_schedule *how, stru
     if (dice_one_in(d, 4))
         add_window(d, out);
     if (dice_one_in(d, 4))
-        add_blackout(d, how->around, out);
+        add_blackout(d, how, out);
     if (dice_one_in(d, 4))
         buf_addf(out, ",\"jitter\":\"%ds\"", (int)dice_spread(d, 1, how->busy ? 4 : 2 * HOUR_S));
     add_grace(d, how->busy, out);

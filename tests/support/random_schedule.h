@@ -15,7 +15,7 @@ struct random_schedule {
     const char *zone;
     int64_t around; /* UTC seconds: dates and anchors lie near it */
     /* For a world of real processes: slots every few minutes at most and every few seconds at
-     * least, jitter that keeps their order, short graces. */
+     * least, jitter that keeps their order, short graces, no end. */
     bool busy;
 };
 
