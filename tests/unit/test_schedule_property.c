@@ -25,6 +25,7 @@
 #define SEED       20260329
 #define TICKS      40
 #define SLOTS_MAX  60000
+#define DAYS_MAX   64                  /* of a walk */
 #define CLAIM_MS   250                 /* claim_schedules claims so far ahead */
 #define FROM       INT64_C(1104537600) /* 2005-01-01 */
 #define YEARS_S    (30 * 365 * CIVIL_DAY_S)
@@ -126,12 +127,13 @@ static bool compile(struct walk *w)
 static void count_slots(struct walk *w)
 {
     _cleanup_(buf_release) struct buf braced = BUF_INIT(16384);
-    size_t max = (size_t)(dice_one_in(&w->dice, 200) ? SLOTS_MAX : dice_spread(&w->dice, 30, 800));
+    bool vast = dice_one_in(&w->dice, 100);
+    size_t max = vast ? SLOTS_MAX : (size_t)dice_spread(&w->dice, 30, 800);
 
     buf_addf(&braced, "{%s}", buf_str(&w->text));
     w->oracle = slot_oracle_new(buf_str(&braced), w->zones);
     w->policy = slot_oracle_policy(w->oracle);
-    w->end = w->start + dice_spread(&w->dice, CIVIL_DAY_S, 64 * CIVIL_DAY_S);
+    w->end = w->start + (vast ? DAYS_MAX : dice_spread(&w->dice, 1, DAYS_MAX)) * CIVIL_DAY_S;
     w->slots = calloc(max, sizeof(*w->slots));
     w->run_ms = calloc(max, sizeof(*w->run_ms));
     assert_true(w->slots && w->run_ms);
