@@ -19,8 +19,8 @@
 #define DEADLINE_MS 60000
 #define DAEMONS     2
 #define SCHEDULES   40
-#define TURNS       300
-#define LEAP_EVERY  30 /* turns */
+#define TURNS       200
+#define LEAP_EVERY  20 /* turns */
 #define HORIZON_S   (14 * CIVIL_DAY_S)
 #define SLOTS_MIN   20
 #define KEY_BYTES   16
@@ -233,10 +233,10 @@ static void assert_all_happened(struct harness *h)
         harness_rows(
             h, "SELECT coalesce(reason, 'fired') FROM schedule_slot GROUP BY 1 ORDER BY 1"),
         "fired\nflag\nlate\noverlap");
-    assert_true(harness_int(h, "SELECT count(*) FROM schedule_slot WHERE outcome = 'fired'") > 500);
+    assert_true(harness_int(h, "SELECT count(*) FROM schedule_slot WHERE outcome = 'fired'") > 200);
     assert_true(
         harness_int(h, "SELECT sum(slots) FROM schedule_slot WHERE reason = 'late'") > 5000);
-    assert_true(harness_int(h, "SELECT count(*) FROM daemon") > TURNS / 30);
+    assert_true(harness_int(h, "SELECT count(*) FROM daemon") > TURNS / 40);
 }
 
 static void race(struct harness *h, const char *start, uint64_t seed)
