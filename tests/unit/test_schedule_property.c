@@ -21,7 +21,7 @@
 #include "tests/support/slot_oracle.h"
 #include "tests/support/tick_oracle.h"
 
-#define CASES      4000
+#define CASES      3000
 #define SEED       20260329
 #define TICKS      40
 #define SLOTS_MAX  60000
