@@ -13,6 +13,7 @@
 
 #include "base/buf.h"
 #include "sql/scheduler.h"
+#include "tests/support/dice.h"
 #include "tests/support/harness.h"
 
 #define DEADLINE_MS 30000
@@ -54,17 +55,12 @@ struct world {
     struct buf file;
     struct harness_proc *daemons[DAEMONS_MAX];
     int n;
-    uint64_t seed;
+    struct dice dice; /* the same order of events in every run, as far as processes let it be */
 };
 
-/* SplitMix64: the same order of events in every run, as far as the processes let it be. */
 static int below(struct world *w, int n)
 {
-    uint64_t z = (w->seed += UINT64_C(0x9E3779B97F4A7C15));
-
-    z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
-    return (int)((z ^ (z >> 31)) % (uint64_t)n);
+    return (int)dice_below(&w->dice, n);
 }
 
 static struct harness_proc *spawn(struct world *w)
@@ -74,7 +70,7 @@ static struct harness_proc *spawn(struct world *w)
 
 static void begin(struct world *w, struct harness *h, int n)
 {
-    *w = (struct world){.h = h, .n = n, .seed = (uint64_t)n, .file = BUF_INIT(4096)};
+    *w = (struct world){.h = h, .n = n, .dice = {(uint64_t)n}, .file = BUF_INIT(4096)};
     buf_addf(&w->file, "SCHEDULES_FILE=%s", harness_write_file(h, "s.json", definitions));
     w->env[0] = buf_str(&w->file);
     harness_exec(h, WITHOUT_NET);

@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "scheduler/schedule_plan.h"
+#include "tests/support/dice.h"
 
 #define T0     INT64_C(1795377600) /* 2026-11-22T20:00:00Z */
 #define MINUTE 60
@@ -130,22 +131,7 @@ static void test_fires_of_one_turn_are_bounded(void **state)
 
 /* --- the property ----------------------------------------------------------------------------- */
 
-/* SplitMix64: the same numbers in every run. */
-static uint64_t next_random(uint64_t *seed)
-{
-    uint64_t z = (*seed += UINT64_C(0x9E3779B97F4A7C15));
-
-    z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
-    return z ^ (z >> 31);
-}
-
-static int64_t below(uint64_t *seed, int64_t n)
-{
-    return (int64_t)(next_random(seed) % (uint64_t)n);
-}
-
-static void random_definition(uint64_t *seed, struct buf *b)
+static void random_definition(struct dice *d, struct buf *b)
 {
     static const char *const when[] = {"\"cron\":\"*/5 * * * *\"", "\"cron\":\"17 3 * * *\"",
         "\"every\":\"45s\"", "\"cron\":\"30 2 * * *\",\"timezone\":\"America/New_York\"",
@@ -157,20 +143,22 @@ static void random_definition(uint64_t *seed, struct buf *b)
         ",\"catch_up\":\"run_all\",\"catch_up_window\":\"30d\",\"catch_up_cap\":500"};
     static const char *const grace[] = {"", ",\"grace\":\"0s\"", ",\"grace\":\"2h\""};
 
-    buf_addf(b, "{%s%s%s}", when[below(seed, 7)], caught_up[below(seed, 4)], grace[below(seed, 3)]);
+    buf_addf(b, "{%s%s%s}", when[dice_below(d, 7)], caught_up[dice_below(d, 4)],
+        grace[dice_below(d, 3)]);
 }
 
 /* One schedule through many turns at a clock that jumps: nothing is left out, nothing is done
  * twice, and nothing fires before its time. */
-static void walk(struct schedule_rule *rule, uint64_t *seed, const char *definition)
+static void walk(struct schedule_rule *rule, struct dice *d, const char *definition)
 {
-    int64_t start = T0 + below(seed, 400 * 86400);
-    int64_t now_ms = start * 1000 + below(seed, 1000);
+    int64_t start = T0 + dice_below(d, 400 * 86400);
+    int64_t now_ms = start * 1000 + dice_below(d, 1000);
     int64_t accounted = start, seen = start;
     struct schedule_plan plan;
 
     for (int turn = 0; turn < 60; turn++) {
-        now_ms += below(seed, 4) ? below(seed, 120000) : below(seed, INT64_C(5) * 86400 * 1000);
+        now_ms +=
+            dice_below(d, 4) ? dice_below(d, 120000) : dice_below(d, INT64_C(5) * 86400 * 1000);
         schedule_plan_make(rule, accounted, now_ms, &plan);
         for (size_t i = 0; i < plan.n_entries; i++) {
             const struct plan_entry *e = &plan.entries[i];
@@ -195,16 +183,16 @@ static void walk(struct schedule_rule *rule, uint64_t *seed, const char *definit
 static void test_every_slot_is_accounted_for_once(void **state)
 {
     _cleanup_(civil_zones_freep) struct civil_zones *zones = NULL;
-    uint64_t seed = 20261122;
+    struct dice dice = {20261122};
 
     (void)state;
     assert_int_equal(civil_zones_new(NULL, &zones), 0);
     for (int i = 0; i < 300; i++) {
         _cleanup_(buf_release) struct buf definition = BUF_INIT(4096);
-        random_definition(&seed, &definition);
+        random_definition(&dice, &definition);
         _cleanup_(schedule_rule_freep) struct schedule_rule *rule =
             rule_of(zones, buf_str(&definition));
-        walk(rule, &seed, buf_str(&definition));
+        walk(rule, &dice, buf_str(&definition));
     }
 }
 
