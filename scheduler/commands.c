@@ -123,6 +123,8 @@ static int preview(
         next_command_add_slot(&line, &slot);
         (void)fputs(buf_str(&line), stdout);
     }
+    if (slot.at == req->from)
+        (void)fprintf(stderr, "%s has no slot any more\n", req->preview);
     return fflush(stdout) == 0 ? SERVICE_EXIT_DONE : SERVICE_EXIT_FAULT;
 }
 
@@ -172,7 +174,7 @@ static int run(const struct request *req)
     _cleanup_(civil_zones_freep) struct civil_zones *zones = NULL;
     _cleanup_(definitions_freep) struct definitions *definitions = NULL;
     _cleanup_(buf_release) struct buf faults = BUF_INIT(FAULTS_MAX);
-    struct definitions_source source = {req->file, NULL, environment, clock_unix_s()};
+    struct definitions_source source = {req->file, NULL, environment, clock_unix_s(), !req->check};
     int err = civil_zones_new(NULL, &zones);
 
     source.zones = zones;

@@ -210,7 +210,8 @@ static int read_document(const struct definitions_source *source, const json_t *
     struct definitions_object top = {json, &root, faults};
     _cleanup_(json_decrefp) json_t *none = json_object();
     _cleanup_(json_decrefp) json_t *holidays = json_object();
-    struct definitions_context context = {source->zones, d->jobs, holidays, source->now};
+    struct definitions_context context = {
+        source->zones, d->jobs, holidays, source->now, source->in_use};
     struct definitions_object part;
     int err;
 

@@ -7,6 +7,7 @@
 #define TOCSIN_SCHEDULER_DEFINITIONS_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,6 +29,7 @@ struct definitions_source {
     struct civil_zones *zones;
     definitions_env_fn *env;
     int64_t now; /* UTC seconds: schedules must have a slot after it */
+    bool in_use; /* by a scheduler: one whose blackout leaves it no slot any more is no fault */
 };
 
 /* The keys at the top of the file, NULL-terminated. */

@@ -114,7 +114,8 @@ static int check_rule(const struct definitions_object *o, const char *key,
     if (err < 0)
         return err;
     *ret_grace_ms = rule->grace_ms;
-    if (slot_spec_check(rule->slots, context->from, &reason) < 0) {
+    if (slot_spec_check(rule->slots, context->from, &reason) < 0 &&
+        !(context->may_have_ended && slot_spec_ends(rule->slots, context->from))) {
         definitions_fault(
             o->faults, o->at, "%.*s", (int)strcspn(buf_str(&reason), "\n"), buf_str(&reason));
         return ERR_INVALID;

@@ -20,6 +20,7 @@ struct definitions_context {
     const json_t *jobs;     /* array of rows */
     const json_t *holidays; /* name → array of dates and ranges */
     int64_t from;           /* it must have a slot after this: UTC seconds */
+    bool may_have_ended;    /* unless only its blackout leaves none */
 };
 
 /* The row as a JSON object, its definition with holiday lists resolved. Faults are added; NULL

@@ -145,10 +145,12 @@ static void log_computed(const struct db_result *claimed, int row, const struct 
     const char *key = db_text(claimed, row, "key");
     _cleanup_(buf_release) struct buf next = BUF_INIT(64);
 
-    if (plan->ends)
-        buf_add_str(&next, "never");
-    else
-        civil_time_add_utc(&next, plan->next.at);
+    if (plan->ends) {
+        log_warn(F(F_STR("schedule", key)),
+            "%s has no slot any more: its blackout leaves none, so it will not run", key);
+        return;
+    }
+    civil_time_add_utc(&next, plan->next.at);
     if (db_bool(claimed, row, "awaits_next"))
         log_info(F(F_STR("schedule", key)), "Next run of %s: %s", key, buf_str(&next));
     else

@@ -46,7 +46,7 @@ static int load(const struct scheduler_config *config, struct civil_zones *zones
     struct buf *faults, struct definitions **ret_definitions)
 {
     const struct definitions_source source = {
-        config->schedules_file, zones, environment, clock_unix_s()};
+        config->schedules_file, zones, environment, clock_unix_s(), true};
 
     return definitions_load(&source, faults, ret_definitions);
 }

@@ -191,6 +191,15 @@ bool slot_is(const struct slot_spec *spec, int64_t at)
     return at > INT64_MIN && find_next(spec, at - 1, &found) == 0 && found == at;
 }
 
+bool slot_spec_ends(const struct slot_spec *spec, int64_t from)
+{
+    struct slot_spec light = *spec;
+    int64_t at;
+
+    light.n_blackout = 0;
+    return find_next(spec, from, &at) < 0 && find_next(&light, from, &at) == 0;
+}
+
 int slot_spec_check(const struct slot_spec *spec, int64_t from, struct buf *faults)
 {
     int64_t at;
@@ -198,6 +207,6 @@ int slot_spec_check(const struct slot_spec *spec, int64_t from, struct buf *faul
     if (find_next(spec, from, &at) == 0)
         return 0;
     buf_addf(faults, "%s: no slot of the next %d years is left by it\n",
-        spec->window ? "window" : "blackout", CRON_YEARS);
+        slot_spec_ends(spec, from) ? "blackout" : "window", CRON_YEARS);
     return ERR_INVALID;
 }

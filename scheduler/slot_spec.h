@@ -82,6 +82,10 @@ const struct civil_zone *slot_spec_zone(const struct slot_spec *spec);
  * the window or the blackout leaves out every one of them. */
 MUST_CHECK int slot_spec_check(const struct slot_spec *spec, int64_t from, struct buf *faults);
 
+/* Whether no slot comes within 50 years after `from`, and only for the blackout: what time alone
+ * may bring about, where the dates go far. */
+bool slot_spec_ends(const struct slot_spec *spec, int64_t from);
+
 /* The first slot later than `after`. ERR_NOT_FOUND: none within 50 years, or the year 9999 passed.
  */
 MUST_CHECK int slot_next(const struct slot_spec *spec, int64_t after, struct slot *ret_slot);

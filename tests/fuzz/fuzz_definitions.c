@@ -65,7 +65,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static struct civil_zones *zones;
     _cleanup_(buf_release) struct buf faults = BUF_INIT((size_t)1 << 20);
     _cleanup_(definitions_freep) struct definitions *d = NULL;
-    struct definitions_source source = {"f", NULL, environment, NOW};
+    struct definitions_source source = {"f", NULL, environment, NOW, false};
 
     if (size > MAX_LEN)
         return 0;

@@ -346,6 +346,27 @@ static void test_it_refuses_a_faulty_file(void **state)
     assert_int_equal(harness_int(h, "SELECT count(*) FROM daemon"), 0);
 }
 
+/* What was sound when it was deployed does not keep the others from their slots. */
+static void test_a_schedule_that_has_ended_does_not_stop_the_others(void **state)
+{
+    static const char ended[] = FILE_OF(HOURLY ",\"over\":{\"cron\":\"0 * * * *\",\"job\":\"j\","
+                                               "\"blackout\":[\"2020-01-01..9999-12-31\"]}");
+    struct harness *h = *state;
+    const char *const check[] = {"--check", harness_write_file(h, "over.json", ended), NULL};
+    const char *const preview[] = {"--preview", "over", NULL};
+
+    assert_non_null(strstr(run_command(h, check, ended, 78),
+        "schedules.over: blackout: no slot of the next 50 years is left by it"));
+    assert_non_null(strstr(run_command(h, preview, ended, 0), "over has no slot any more"));
+    struct harness_proc *p = start(h, ended);
+    enable(h, "over");
+    enable(h, "hourly");
+    harness_proc_await_log(p, "over has no slot any more: its blackout leaves none", DEADLINE_MS);
+    assert_string_equal(
+        harness_rows(h, "SELECT key, next_run_at = 'infinity', fault FROM job_schedule ORDER BY 1"),
+        "hourly|f|\nover|t|");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, harness_setup, harness_teardown)
 
 int main(void)
@@ -358,6 +379,7 @@ int main(void)
         TEST(test_a_clean_stop_hands_over_at_once),
         TEST(test_it_follows_its_file),
         TEST(test_an_unusable_definition_does_not_stop_the_others),
+        TEST(test_a_schedule_that_has_ended_does_not_stop_the_others),
         TEST(test_changed_rules_of_a_zone_move_its_schedules),
         TEST(test_it_rests_while_its_feature_is_off),
         TEST(test_a_job_that_nobody_handles_fails_at_once),

@@ -27,7 +27,7 @@ static const char *no_env(const char *name)
 static int parse(const char *text, struct buf *faults, struct definitions **ret)
 {
     _cleanup_(civil_zones_freep) struct civil_zones *zones = NULL;
-    struct definitions_source source = {"f.json", NULL, no_env, NOW};
+    struct definitions_source source = {"f.json", NULL, no_env, NOW, false};
 
     assert_int_equal(civil_zones_new(NULL, &zones), 0);
     source.zones = zones;
@@ -230,7 +230,7 @@ static void test_shipped_file_is_sound(void **state)
     _cleanup_(civil_zones_freep) struct civil_zones *zones = NULL;
     _cleanup_(definitions_freep) struct definitions *d = NULL;
     _cleanup_(buf_release) struct buf faults = BUF_INIT(65536);
-    struct definitions_source source = {"deploy/schedules.json", NULL, no_env, NOW};
+    struct definitions_source source = {"deploy/schedules.json", NULL, no_env, NOW, false};
 
     (void)state;
     assert_int_equal(civil_zones_new(NULL, &zones), 0);

@@ -103,7 +103,7 @@ static bool compile(struct walk *w)
     _cleanup_(buf_release) struct buf file = BUF_INIT(16384);
     _cleanup_(buf_release) struct buf faults = BUF_INIT(16384);
     _cleanup_(definitions_freep) struct definitions *d = NULL;
-    struct definitions_source source = {"f.json", w->zones, no_env, w->start};
+    struct definitions_source source = {"f.json", w->zones, no_env, w->start, false};
 
     buf_addf(&file,
         "{\"jobs\":{\"a\":{\"handler\":\"h\",\"queue\":\"worker-cleanup\"}},"

@@ -365,6 +365,8 @@ static void test_schedules_that_can_never_run_are_refused(void **state)
             "window: no slot of the next 50 years is left by it\n"},
         {{.cron = "0 12 * * *", .blackout = always, .n_blackout = 1},
             "blackout: no slot of the next 50 years is left by it\n"},
+        {{.cron = "0 12 * * 0", .window = "Sun", .blackout = always, .n_blackout = 1},
+            "blackout: no slot of the next 50 years is left by it\n"},
         /* Rare, but it comes: 29 February on a Monday. */
         {{.cron = "0 12 29 2 *", .window = "Mon"}, ""},
         {{.cron = "0 9 * * *", .window = "10:00-17:00 Asia/Tokyo", NY},
@@ -378,6 +380,8 @@ static void test_schedules_that_can_never_run_are_refused(void **state)
 
         assert_string_equal(buf_str(&faults), rows[i].faults);
         assert_int_equal(r, *buf_str(&faults) ? ERR_INVALID : 0);
+        assert_int_equal(
+            slot_spec_ends(spec, utc("2026-01-01")), strncmp(buf_str(&faults), "black", 5) == 0);
         buf_release(&faults);
         slot_spec_free(spec);
     }
