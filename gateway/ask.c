@@ -22,6 +22,7 @@ static void question_free(struct question *q)
 
 static void answer_away(struct http_exchange *x)
 {
+    http_exchange_add_header(x, "Retry-After", GATEWAY_RETRY_AFTER_S);
     gateway_problem(x, 503, "The database does not answer",
         "TOCSIN_DATABASE_URL: see the log of the gateway, and whether PostgreSQL is up");
 }

@@ -10,18 +10,25 @@ LANGUAGE plpgsql AS $$
 DECLARE
     of_incident bigint := (SELECT n.incident_id FROM notification AS n WHERE n.id = of_notification);
     incident_first boolean := false;
+    has_one boolean;
 BEGIN
     LOOP
         BEGIN
+            has_one := false;
             IF incident_first THEN
                 PERFORM FROM incident AS i WHERE i.id = of_incident FOR NO KEY UPDATE;
+                has_one := true;
                 PERFORM FROM notification AS n WHERE n.id = of_notification FOR NO KEY UPDATE NOWAIT;
             ELSE
                 PERFORM FROM notification AS n WHERE n.id = of_notification FOR NO KEY UPDATE;
+                has_one := true;
                 PERFORM FROM incident AS i WHERE i.id = of_incident FOR NO KEY UPDATE NOWAIT;
             END IF;
             RETURN;
         EXCEPTION WHEN lock_not_available THEN
+            IF NOT has_one THEN
+                RAISE; -- lock_timeout
+            END IF;
             incident_first := NOT incident_first; -- what it had is free again
         END;
     END LOOP;
@@ -255,5 +262,12 @@ BEGIN
     END IF;
 END
 $$;
+
+-- The gateway has one session: a row that somebody holds for long must not stand before all that is heard
+-- of others. It tries again.
+ALTER FUNCTION hear_status(bigint, text, text, jsonb, boolean, text) SET lock_timeout = '500ms';
+ALTER FUNCTION hear_digit(bigint, text, text, text) SET lock_timeout = '500ms';
+ALTER FUNCTION hear_reply(text, text, text, text) SET lock_timeout = '500ms';
+ALTER FUNCTION hear_link(bigint, boolean) SET lock_timeout = '500ms';
 
 REVOKE ALL ON FUNCTION hear_hold(bigint) FROM PUBLIC;
