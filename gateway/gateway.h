@@ -19,12 +19,14 @@ struct gateway_config {
     int64_t max_connections, idle_ms, patience_ms;
 };
 
+struct asking;
 struct hearing;
 
 struct gateway {
     struct service *service;
     const struct gateway_config *config;
     struct http_server *server;
+    struct asking *askings;   /* questions under way */
     struct hearing *hearings; /* what was heard and is not written yet */
     size_t n_hearings;
     struct log_rate refusals;

@@ -5,6 +5,7 @@
 
 #include "base/ack_link.h"
 #include "base/log.h"
+#include "gateway/ask.h"
 #include "gateway/gateway.h"
 #include "gateway/hear.h"
 #include "io/http_listen.h"
@@ -48,7 +49,8 @@ static const struct config_key keys[] = {
         .fallback = "10s",
         .min = 100,
         .max = 60000,
-        .help = "How long whoever tells something waits for the database before a 503."},
+        .help = "How long whoever tells something waits for the database before a 503; who reads, "
+                "half."},
     {.key = "GATEWAY_IDLE_TIMEOUT",
         .type = CONFIG_DURATION,
         .offset = OFFSET(idle_ms),
@@ -138,6 +140,7 @@ static void stop(struct service *s)
 
     if (g) {
         http_server_free(g->server);
+        ask_stop(g);
         hear_stop(g);
     }
     free(g);

@@ -147,6 +147,60 @@ static void test_a_client_that_leaves(void **state)
     assert_int_equal(harness_proc_stop(w->gateway, SOON_MS), 0);
 }
 
+/* --- many who ask the same ------------------------------------------------------------------- */
+
+#define MANY 50
+
+/* The view waits for an advisory lock and counts how often it was asked. */
+static void slow_health(struct gateway_world *w)
+{
+    harness_exec(w->h,
+        "CREATE SEQUENCE asked; GRANT USAGE ON SEQUENCE asked TO PUBLIC;"
+        "CREATE FUNCTION asks() RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$ BEGIN"
+        " PERFORM nextval('asked'), pg_advisory_xact_lock_shared(42); RETURN true; END $$;"
+        "CREATE OR REPLACE VIEW health AS SELECT 'slow'::text AS \"check\", asks() AS ok,"
+        " ''::text AS detail");
+}
+
+static void test_many_who_ask_the_same(void **state)
+{
+    struct gateway_world *w = *state;
+    PGconn *keeper = harness_connect(w->h, NULL);
+    struct raw_client clients[MANY];
+
+    slow_health(w);
+    gateway_world_start(w, NULL);
+    PQclear(PQexec(keeper, "SELECT pg_advisory_lock(42)"));
+    for (size_t i = 0; i < MANY; i++) {
+        assert_true(raw_client_open(&clients[i], w->port));
+        assert_true(raw_client_say(&clients[i], "GET /health HTTP/1.1\r\nHost: gate\r\n\r\n"));
+    }
+    await_held_up(w);
+    raw_client_close(&clients[0]); /* one of them does not wait for it */
+    assert_int_equal(gateway_world_get(w, "/health/live"), 200);
+    PQclear(PQexec(keeper, "SELECT pg_advisory_unlock(42)"));
+    for (size_t i = 1; i < MANY; i++) {
+        assert_int_equal(raw_client_answer(w->h, &clients[i]), 200);
+        assert_has(&clients[i].got, "\"check\":\"slow\"");
+        raw_client_close(&clients[i]);
+    }
+    /* the second for those who came when the first was answered */
+    assert_in_range(harness_int(w->h, "SELECT last_value FROM asked"), 1, 2);
+}
+
+static void test_nobody_asks_for_ever(void **state)
+{
+    struct gateway_world *w = *state;
+    PGconn *keeper = harness_connect(w->h, NULL);
+
+    slow_health(w);
+    gateway_world_start(w, (const char *const[]){"GATEWAY_PATIENCE=200ms", NULL});
+    PQclear(PQexec(keeper, "SELECT pg_advisory_lock(42)"));
+    assert_int_equal(gateway_world_get(w, "/health"), 503);
+    assert_has(&w->headers, "\r\nRetry-After: 10\r\n");
+    PQclear(PQexec(keeper, "SELECT pg_advisory_unlock(42)"));
+}
+
 /* --- a database that refuses ----------------------------------------------------------------- */
 
 /* The first `n` times that something heard is written it fails of `sqlstate`. */
@@ -240,7 +294,7 @@ static void test_sigterm_with_requests_in_flight(void **state)
     harness_proc_signal(w->gateway, SIGTERM);
     harness_proc_await_log(w->gateway, "draining", SOON_MS);
     assert_false(raw_client_open(&late, w->port));
-    harness_proc_await_log(w->gateway, "tries=3", SOON_MS);
+    harness_proc_await_log(w->gateway, "tries=2", SOON_MS);
     assert_true(raw_client_say(&half, "m=x"));
     assert_int_equal(raw_client_answer(w->h, &half), 403);
     assert_has(&half.got, "\r\nConnection: close\r\n");
@@ -269,7 +323,7 @@ static void test_sigterm_with_what_is_kept(void **state)
     raw_client_close(&told);
     harness_proc_signal(w->gateway, SIGTERM);
     harness_proc_await_log(w->gateway, "draining", SOON_MS);
-    harness_proc_await_log(w->gateway, "tries=3", SOON_MS);
+    harness_proc_await_log(w->gateway, "tries=2", SOON_MS);
     let_go(keeper);
     assert_int_equal(harness_proc_wait(w->gateway, SOON_MS), 0);
     assert_string_equal(status_of(w, 1), "acknowledged");
@@ -342,6 +396,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_a_row_that_is_held),
         TEST(test_a_client_that_leaves),
+        TEST(test_many_who_ask_the_same),
+        TEST(test_nobody_asks_for_ever),
         TEST(test_a_deadlock_is_tried_again),
         TEST(test_what_cannot_pass_is_not_tried_again),
         TEST(test_the_tries_have_an_end),
