@@ -9,10 +9,13 @@
 /* Answers the request from the result of its statement, which took so long. */
 typedef void ask_answer_fn(struct http_exchange *x, const struct db_result *r, int64_t took_ms);
 
-/* Sends a statement without parameters. A database that does not answer within ASK_PATIENCE_MS, or
- * is away, is a 503. */
-#define ASK_PATIENCE_MS 5000
+/* Sends a statement without parameters. Who asks the same while it is under way is answered by it
+ * too: anybody may ask, and what is heard goes through the same session. A database that does not
+ * answer within half of GATEWAY_PATIENCE, or is away, is a 503. */
 void ask_send(
     struct gateway *g, struct http_exchange *x, const struct db_stmt *stmt, ask_answer_fn *answer);
+
+/* Gives up what has not been answered. After http_server_free(). */
+void ask_stop(struct gateway *g);
 
 #endif

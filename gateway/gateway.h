@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 
+#include "base/log.h"
 #include "io/http_server.h"
 #include "service/service.h"
 
@@ -15,14 +16,24 @@ struct gateway_config {
     char *public_url;
     char *twilio_auth_token;
     char *link_secret;
-    int64_t max_connections, idle_ms;
+    int64_t max_connections, idle_ms, patience_ms;
 };
+
+struct asking;
+struct hearing;
 
 struct gateway {
     struct service *service;
     const struct gateway_config *config;
     struct http_server *server;
+    struct asking *askings;   /* questions under way */
+    struct hearing *hearings; /* what was heard and is not written yet */
+    size_t n_hearings;
+    struct log_rate refusals;
 };
+
+/* What a 503 that passes says of itself. */
+#define GATEWAY_RETRY_AFTER_S "10"
 
 extern const struct service_spec gateway_service;
 

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/twilio_error.h"
 #include "base/twilio_status.h"
+#include "base/utf8.h"
 #include "gateway/hear.h"
 #include "gateway/twilio_signature.h"
 #include "sql/gateway.h"
@@ -18,22 +19,43 @@
 #define XML_TYPE     "text/xml; charset=utf-8"
 #define TWIML_MAX    8192
 #define URL_MAX      8192
+#define KEY_MAX      1024
 #define DIGIT_WAIT_S 10
-#define WHATSAPP     "whatsapp:"
-#define TRIED_AGAIN  "I-Twilio-Idempotency-Token"
+/* Anybody may call: a line at most so often, with how many there were beyond it. */
+#define REFUSAL_LINE_MS 10000
+#define WHATSAPP        "whatsapp:"
+#define TRIED_AGAIN     "I-Twilio-Idempotency-Token"
 
 /* --- who calls ------------------------------------------------------------------------------- */
 
 static void refuse(struct gateway *g, struct http_exchange *x, const char *why)
 {
+    uint64_t held;
+
     service_metric_add(g->service, "hooks_refused", 1);
-    log_warn(F(F_STR("path", http_exchange_path(x)), F_STR("peer", http_exchange_peer(x))),
-        "a call that is not Twilio's was refused: %s", why);
+    if (log_rate_allow(&g->refusals, REFUSAL_LINE_MS, &held))
+        log_warn(F(F_STR("path", http_exchange_path(x)), F_STR("peer", http_exchange_peer(x)),
+                     F_INT("more", (int64_t)held)),
+            "a call that is not Twilio's was refused: %s", why);
     gateway_problem(x, 403, "Not signed by Twilio",
         "X-Twilio-Signature: %s; PUBLIC_URL and TWILIO_AUTH_TOKEN of the gateway have to be those "
         "that "
         "Twilio calls and signs with",
         why);
+}
+
+static bool is_text(const struct form *form)
+{
+    for (size_t i = 0; i < form->n; i++) {
+        size_t len = strlen(form->fields[i].value), at = 0, step = 1;
+        while (at < len && step) {
+            step = utf8_step(form->fields[i].value + at, len - at);
+            at += step;
+        }
+        if (!step)
+            return false;
+    }
+    return true;
 }
 
 /* The form that came, if Twilio signed it; else the request has been answered. */
@@ -63,10 +85,13 @@ static bool read_signed(struct gateway *g, struct http_exchange *x, struct form 
         err = twilio_signature_check(
             g->config->twilio_auth_token, buf_str(&url), ret_form, signature);
     buf_release(&url);
-    if (!err)
+    if (!err && is_text(ret_form))
         return true;
     form_release(ret_form);
-    refuse(g, x, signature ? "it is not that of this address and this form" : "missing");
+    if (!err)
+        gateway_problem(x, 400, "Not a text", "the fields of the form have to be UTF-8");
+    else
+        refuse(g, x, signature ? "it is not that of this address and this form" : "missing");
     return false;
 }
 
@@ -91,16 +116,22 @@ static int64_t read_attempt(struct http_exchange *x)
     return id;
 }
 
-/* What makes this call the same one when Twilio sends it again. */
-static void add_event_key(
-    const struct http_exchange *x, const char *sid, const char *what, struct buf *out)
+/* What makes this call the same one when Twilio sends it again; false: it is too long to be one of
+ * Twilio's, and the request has been answered. */
+static bool add_event_key(
+    struct http_exchange *x, const char *sid, const char *what, struct buf *out)
 {
     const char *token = http_exchange_header(x, TRIED_AGAIN);
 
     if (token)
         buf_addf(out, "twilio:%s", token);
     else
-        buf_addf(out, "twilio:%s:%s", sid ? sid : "", what ? what : "");
+        buf_addf(out, "twilio:%s:%s", sid, what);
+    if (!buf_err(out))
+        return true;
+    gateway_problem(
+        x, 400, "Not an event", "%s: at most %d bytes", token ? TRIED_AGAIN : "its id", KEY_MAX);
+    return false;
 }
 
 static const char *or_none(const char *text)
@@ -135,7 +166,7 @@ static bool judge_failure(const char *code_text, struct failure *ret_failure)
 
 static void hear_status(struct gateway *g, struct http_exchange *x, enum twilio_resource resource)
 {
-    struct buf key = BUF_INIT(1024);
+    struct buf key = BUF_INIT(KEY_MAX);
     struct failure failure;
     struct db_args args;
     struct form form;
@@ -164,9 +195,8 @@ static void hear_status(struct gateway *g, struct http_exchange *x, enum twilio_
     else if (strcmp(report, "unanswered") == 0)
         failure_set(&failure, ERR_PROTOCOL, "Twilio: the call was %s", status);
     attempt = read_attempt(x);
-    if (attempt) {
+    if (attempt && add_event_key(x, sid, status, &key)) {
         _cleanup_(freep) char *text = failure_json(&failure);
-        add_event_key(x, sid, status, &key);
         db_args_init(&args);
         db_arg_int(&args, attempt);
         db_arg_str(&args, sid);
@@ -235,19 +265,19 @@ static void answer_digit(struct gateway *g, struct http_exchange *x, const struc
 
 void hook_twilio_digits(struct gateway *g, struct http_exchange *x)
 {
-    struct buf key = BUF_INIT(1024), what = BUF_INIT(256);
+    struct buf key = BUF_INIT(KEY_MAX), what = BUF_INIT(256);
     struct db_args args;
     struct form form;
     int64_t attempt;
 
     if (!read_signed(g, x, &form))
         return;
-    const char *sid = or_none(form_get(&form, "CallSid"));
+    const char *sid = form_get(&form, "CallSid"), *digit = or_none(form_get(&form, "Digits"));
     attempt = read_attempt(x);
-    if (attempt) {
-        const char *digit = or_none(form_get(&form, "Digits"));
-        buf_addf(&what, "digit:%" PRId64 ":%.8s", attempt, digit);
-        add_event_key(x, sid, buf_str(&what), &key);
+    buf_addf(&what, "digit:%" PRId64 ":%.8s", attempt, digit);
+    if (attempt && !sid) {
+        gateway_problem(x, 400, "Not a key", "CallSid: the call in which it was pressed");
+    } else if (attempt && add_event_key(x, sid, buf_str(&what), &key)) {
         db_args_init(&args);
         db_arg_int(&args, attempt);
         db_arg_str(&args, sid);
@@ -282,7 +312,7 @@ static void answer_reply(struct gateway *g, struct http_exchange *x, const struc
 
 void hook_twilio_reply(struct gateway *g, struct http_exchange *x)
 {
-    struct buf key = BUF_INIT(1024);
+    struct buf key = BUF_INIT(KEY_MAX);
     struct db_args args;
     struct form form;
 
@@ -291,9 +321,8 @@ void hook_twilio_reply(struct gateway *g, struct http_exchange *x)
     const char *from = form_get(&form, "From"), *sid = form_get(&form, "MessageSid");
     if (!from || !sid) {
         gateway_problem(x, 400, "Not a message", "From and MessageSid: who sent it, and its id");
-    } else {
+    } else if (add_event_key(x, sid, "reply", &key)) {
         bool whatsapp = strncmp(from, WHATSAPP, strlen(WHATSAPP)) == 0;
-        add_event_key(x, sid, "reply", &key);
         db_args_init(&args);
         db_arg_str(&args, whatsapp ? "twilio_whatsapp" : "twilio_sms");
         db_arg_str(&args, whatsapp ? from + strlen(WHATSAPP) : from);

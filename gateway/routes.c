@@ -42,7 +42,8 @@ const struct gateway_route *gateway_route_find(
             continue;
         if (strcmp(r->method, head ? "GET" : method) == 0)
             return r;
-        buf_addf(allow, "%s%s", allow->len ? ", " : "", r->method);
+        buf_addf(allow, "%s%s%s", allow->len ? ", " : "", r->method,
+            strcmp(r->method, "GET") == 0 ? ", HEAD" : "");
     }
     return NULL;
 }

@@ -1,7 +1,6 @@
-#include "io/http_server.h"
+#include "io/http_server_private.h"
 
 #include <errno.h>
-#include <microhttpd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -10,85 +9,16 @@
 #include "io/http_listen.h"
 #include "io/loop.h"
 
-#define PEER_MAX     64
-#define HEADERS_MAX  ((size_t)16384) /* of a request: more is answered with 431 */
-#define MEMORY_EXTRA ((size_t)16384) /* beside them, of a connection */
-
-struct http_server {
-    uv_loop_t *loop;
-    uv_poll_t *poll;
-    struct loop_timer *timeout;
-    struct loop_defer *again;
-    struct MHD_Daemon *daemon;
-    http_server_fn *fn;
-    void *arg;
-    size_t max_body;
-    int port;
-    bool quiescent; /* every answer ends its connection */
-    size_t n_waiting;
-    struct http_exchange *waiting; /* handed over and not answered */
-};
-
-struct http_exchange {
-    struct http_server *server;        /* NULL: gone */
-    struct MHD_Connection *connection; /* NULL: gone */
-    struct http_exchange *prev, *next; /* of those that wait */
-    char *uri;                         /* the path, then a NUL, then the query */
-    const char *query;
-    char *method;
-    struct buf body;
-    struct MHD_Response *response; /* the answer, until it is queued */
-    int status;
-    bool handed;    /* to the server's function */
-    bool answered;  /* by it */
-    bool suspended; /* the connection waits for that */
-    char peer[PEER_MAX];
-    struct {
-        char *name, *value;
-    } headers[8];
-    size_t n_headers;
-};
-
-/* --- an exchange's life ---------------------------------------------------------------------- */
-
-static void exchange_free(struct http_exchange *x)
-{
-    for (size_t i = 0; i < x->n_headers; i++) {
-        free(x->headers[i].name);
-        free(x->headers[i].value);
-    }
-    if (x->response)
-        MHD_destroy_response(x->response);
-    buf_release(&x->body);
-    free(x->method);
-    free(x->uri);
-    free(x);
-}
-
-static void wait_begins(struct http_exchange *x)
-{
-    struct http_server *s = x->server;
-
-    x->next = s->waiting;
-    if (s->waiting)
-        s->waiting->prev = x;
-    s->waiting = x;
-    s->n_waiting++;
-}
-
-static void wait_ends(struct http_exchange *x)
-{
-    struct http_server *s = x->server;
-
-    if (x->prev)
-        x->prev->next = x->next;
-    else
-        s->waiting = x->next;
-    if (x->next)
-        x->next->prev = x->prev;
-    x->prev = x->next = NULL;
-    s->n_waiting--;
-}
+/* Of a connection, its request's head included: a longer one is answered with 414 or 431. */
+#define MEMORY_MAX ((size_t)32768)
+/* Of a body that is too large so much is read before the answer, for whoever writes it all before
+ * reading; more than that ends the connection. */
+#define SWALLOW_MAX ((size_t)1 << 20)
+/* Connections beyond the limit that are told so at a time; more than that wait to be accepted. */
+#define OVER_MAX        64
+#define RETRY_AFTER_S   "1"
+#define PROBLEM_MAX     512
+#define TOO_LARGE_TITLE "The body is too large"
 
 /* --- libmicrohttpd's turns -------------------------------------------------------------------- */
 
@@ -132,6 +62,7 @@ static void *on_address(void *arg, const char *uri, struct MHD_Connection *conne
     x->query = x->uri + path + (uri[path] == '?');
     x->uri[path] = '\0';
     buf_init(&x->body, x->server->max_body);
+    x->server->n_open++;
     return x;
 }
 
@@ -156,37 +87,118 @@ static void read_peer(struct http_exchange *x)
         (void)snprintf(x->peer, sizeof(x->peer), "unknown");
 }
 
-static enum MHD_Result refuse_size(struct MHD_Connection *connection)
+/* Answers without asking the server's function, and ends the connection. */
+static enum MHD_Result refuse(
+    struct MHD_Connection *connection, int status, const char *title, const char *detail)
 {
-    static char text[] = "{\"title\": \"The body is too large\", \"status\": 413}";
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_PERSISTENT);
+    struct buf text = BUF_INIT(PROBLEM_MAX);
+    struct MHD_Response *response = NULL;
     enum MHD_Result queued = MHD_NO;
 
+    buf_addf(&text, "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"detail\":\"%s\"}",
+        title, status, detail);
+    if (!buf_err(&text))
+        response = MHD_create_response_from_buffer(text.len, text.data, MHD_RESPMEM_MUST_COPY);
+    buf_release(&text);
     if (!response)
         return MHD_NO;
     if (MHD_add_response_header(response, "Content-Type", "application/problem+json") == MHD_YES &&
-        MHD_add_response_header(response, "Connection", "close") == MHD_YES)
-        queued = MHD_queue_response(connection, 413, response);
+        MHD_add_response_header(response, "Connection", "close") == MHD_YES &&
+        (status != 503 ||
+            MHD_add_response_header(response, "Retry-After", RETRY_AFTER_S) == MHD_YES))
+        queued = MHD_queue_response(connection, (unsigned)status, response);
     MHD_destroy_response(response);
     return queued;
 }
 
-/* The head is there. */
-static enum MHD_Result begin(
-    struct http_exchange *x, struct MHD_Connection *connection, const char *method)
+static enum MHD_Result refuse_size(const struct http_server *s, struct MHD_Connection *connection)
 {
-    const char *length = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Length");
+    char detail[64];
+
+    (void)snprintf(detail, sizeof(detail), "at most %zu bytes are taken", s->max_body);
+    return refuse(connection, 413, TOO_LARGE_TITLE, detail);
+}
+
+static struct http_guest *guest_of(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+    return info ? info->socket_context : NULL;
+}
+
+struct head {
+    const char *length, *encoding, *expect;
+    unsigned lengths, encodings, hosts;
+};
+
+static enum MHD_Result see_header(
+    void *arg, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+    struct head *head = arg;
+
+    (void)kind;
+    if (strcasecmp(name, "Content-Length") == 0) {
+        head->length = value;
+        head->lengths++;
+    } else if (strcasecmp(name, "Transfer-Encoding") == 0) {
+        head->encoding = value;
+        head->encodings++;
+    } else if (strcasecmp(name, "Expect") == 0) {
+        head->expect = value;
+    } else if (strcasecmp(name, "Host") == 0) {
+        head->hosts++;
+    }
+    return MHD_YES;
+}
+
+/* Whether it can be read in one way alone, so that a proxy before us does not see another request
+ * than we do (RFC 9112, sections 3.2, 6.1 and 6.3). */
+static bool is_plain(const struct head *head, const char *version)
+{
+    bool chunked = head->encoding && strcasecmp(head->encoding, "chunked") == 0;
+
+    return head->lengths + head->encodings <= 1 && (!head->encoding || chunked) &&
+           head->hosts <= 1 && (head->hosts == 1 || strcmp(version, "HTTP/1.0") == 0);
+}
+
+/* The head is there. */
+static enum MHD_Result begin(struct http_exchange *x, struct MHD_Connection *connection,
+    const char *method, const char *version)
+{
+    const struct http_guest *guest = guest_of(connection);
+    struct head head = {0};
+    unsigned long long len;
 
     x->connection = connection;
     x->method = strdup(method);
-    if (!x->method)
+    if (!x->method || !guest)
         return MHD_NO;
+    if (guest->over)
+        return refuse(connection, 503, "Too many connections", "ask again in a moment");
+    (void)MHD_get_connection_values(connection, MHD_HEADER_KIND, see_header, &head);
+    if (!is_plain(&head, version))
+        return refuse(connection, 400, "Not a request",
+            "one Host, and one Content-Length or Transfer-Encoding: chunked");
     read_peer(x);
     errno = 0;
-    if (length && (strtoull(length, NULL, 10) > x->server->max_body || errno))
-        return refuse_size(connection);
+    len = head.length ? strtoull(head.length, NULL, 10) : 0;
+    if (errno || len > SWALLOW_MAX || (head.expect && len > x->server->max_body))
+        return refuse_size(x->server, connection);
     return MHD_YES;
+}
+
+/* Of a body that is too large nothing is kept. */
+static enum MHD_Result take(struct http_exchange *x, const char *data, size_t size)
+{
+    x->body_len += size;
+    if (x->body_len > SWALLOW_MAX)
+        return MHD_NO;
+    if (x->body_len <= x->server->max_body)
+        buf_add(&x->body, data, size);
+    else
+        buf_release(&x->body);
+    return buf_err(&x->body) ? MHD_NO : MHD_YES;
 }
 
 static enum MHD_Result queue_answer(struct http_exchange *x)
@@ -205,20 +217,22 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
     struct http_exchange *x = *context;
 
     (void)url;
-    (void)version;
     if (!x)
         return MHD_NO;
     if (!x->method)
-        return begin(x, connection, method);
+        return begin(x, connection, method, version);
     if (*size) {
-        buf_add(&x->body, data, *size);
+        size_t len = *size;
         *size = 0;
-        return buf_err(&x->body) ? MHD_NO : MHD_YES;
+        return take(x, data, len);
     }
     if (x->answered || x->handed) /* again, after it was resumed */
         return queue_answer(x);
+    http_guest_heard(guest_of(connection));
+    if (x->body_len > s->max_body)
+        return refuse_size(s, connection);
     x->handed = true;
-    wait_begins(x);
+    http_exchange_wait(x);
     s->fn(s->arg, x);
     if (x->answered)
         return queue_answer(x);
@@ -232,16 +246,34 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **co
     enum MHD_RequestTerminationCode code)
 {
     struct http_exchange *x = *context;
+    struct http_server *s = arg;
+    struct http_guest *guest = guest_of(connection);
 
-    (void)arg;
-    (void)connection;
     (void)code;
     *context = NULL;
+    if (guest)
+        http_guest_expect(guest);
     if (!x)
         return;
+    s->n_open--;
     x->connection = NULL;
     if (!x->handed || x->answered)
-        exchange_free(x); /* else whoever has it in hand still answers */
+        http_exchange_free(x); /* else whoever has it in hand still answers */
+}
+
+static void on_connection(void *arg, struct MHD_Connection *connection, void **context,
+    enum MHD_ConnectionNotificationCode code)
+{
+    struct http_server *s = arg;
+    const union MHD_ConnectionInfo *info;
+
+    if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+        http_guest_free(*context);
+        *context = NULL;
+        return;
+    }
+    info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    *context = info ? http_guest_new(&s->guests, info->connect_fd) : NULL;
 }
 
 __attribute__((format(printf, 2, 0))) static void on_log(void *arg, const char *fmt, va_list args)
@@ -292,22 +324,26 @@ int http_server_new(uv_loop_t *loop, const struct http_server_options *options, 
     s->fn = fn;
     s->arg = arg;
     s->max_body = options->max_body;
-    fd = http_listen(options->listen, &family, &s->port, fault);
+    err = http_guests_init(&s->guests, loop, options->max_connections, options->patience_ms);
+    fd = err ? err : http_listen(options->listen, &family, &s->port, fault);
     if (fd < 0) {
+        http_guests_release(&s->guests);
         free(s);
         return fd;
     }
     s->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
                                      (family == AF_INET6 ? MHD_USE_IPv6 : 0),
         0, NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER, on_log, s,
-        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, options->max_connections,
-        MHD_OPTION_CONNECTION_TIMEOUT, options->idle_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        HEADERS_MAX + MEMORY_EXTRA, MHD_OPTION_URI_LOG_CALLBACK, on_address, s,
-        MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, s, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
-        MHD_OPTION_END);
+        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
+        options->max_connections + OVER_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)((options->patience_ms + 999) / 1000), MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, MEMORY_MAX,
+        MHD_OPTION_URI_LOG_CALLBACK, on_address, s, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, s,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_END);
     if (!s->daemon) {
         buf_add_str(fault, "libmicrohttpd did not start");
         (void)close(fd);
+        http_guests_release(&s->guests);
         free(s);
         return ERR_IO;
     }
@@ -329,7 +365,7 @@ int http_server_port(const struct http_server *s)
 
 size_t http_server_pending(const struct http_server *s)
 {
-    return s->n_waiting;
+    return s->n_open;
 }
 
 void http_server_quiesce(struct http_server *s)
@@ -362,92 +398,8 @@ void http_server_free(struct http_server *s)
         uv_close((uv_handle_t *)s->poll, free_poll);
     }
     MHD_stop_daemon(s->daemon);
+    http_guests_release(&s->guests);
     loop_timer_free(s->timeout);
     loop_defer_free(s->again);
     free(s);
-}
-
-/* --- an exchange's words -------------------------------------------------------------------------
- */
-
-const char *http_exchange_method(const struct http_exchange *x)
-{
-    return x->method;
-}
-
-const char *http_exchange_path(const struct http_exchange *x)
-{
-    return x->uri;
-}
-
-const char *http_exchange_query(const struct http_exchange *x)
-{
-    return x->query;
-}
-
-const char *http_exchange_header(const struct http_exchange *x, const char *name)
-{
-    return x->connection ? MHD_lookup_connection_value(x->connection, MHD_HEADER_KIND, name) : NULL;
-}
-
-const char *http_exchange_body(const struct http_exchange *x, size_t *ret_len)
-{
-    *ret_len = x->body.len;
-    return buf_str(&x->body);
-}
-
-const char *http_exchange_peer(const struct http_exchange *x)
-{
-    return x->peer;
-}
-
-void http_exchange_add_header(struct http_exchange *x, const char *name, const char *value)
-{
-    size_t n = x->n_headers;
-
-    if (n == sizeof(x->headers) / sizeof(*x->headers))
-        return;
-    x->headers[n].name = strdup(name);
-    x->headers[n].value = strdup(value);
-    x->n_headers++;
-}
-
-static struct MHD_Response *make_response(
-    struct http_exchange *x, const char *content_type, const char *body, size_t len)
-{
-    struct MHD_Response *r =
-        MHD_create_response_from_buffer(len, (void *)(uintptr_t)body, MHD_RESPMEM_MUST_COPY);
-    bool ok = r != NULL;
-
-    if (ok && content_type)
-        ok = MHD_add_response_header(r, "Content-Type", content_type) == MHD_YES;
-    for (size_t i = 0; ok && i < x->n_headers; i++)
-        ok = x->headers[i].name && x->headers[i].value &&
-             MHD_add_response_header(r, x->headers[i].name, x->headers[i].value) == MHD_YES;
-    if (ok && x->server->quiescent)
-        ok = MHD_add_response_header(r, "Connection", "close") == MHD_YES;
-    if (r && !ok) {
-        MHD_destroy_response(r);
-        r = NULL;
-    }
-    return r;
-}
-
-void http_exchange_answer(
-    struct http_exchange *x, int status, const char *content_type, const char *body, size_t len)
-{
-    if (x->server)
-        wait_ends(x);
-    if (!x->server || !x->connection) { /* nobody waits for it any more */
-        exchange_free(x);
-        return;
-    }
-    x->status = status;
-    x->response = make_response(x, content_type, body, len); /* NULL: the connection is closed */
-    x->answered = true;
-    if (x->suspended) {
-        x->suspended = false;
-        MHD_resume_connection(x->connection);
-        loop_defer_start(x->server->again);
-    }
 }

@@ -17,8 +17,8 @@ struct http_exchange;
 struct http_server_options {
     const char *listen;       /* "127.0.0.1:8080", "[::1]:0"; port 0: any that is free */
     size_t max_body;          /* bytes; a larger one is answered with 413 */
-    unsigned max_connections; /* one more is closed */
-    unsigned idle_s;          /* a connection that says nothing for so long is closed */
+    unsigned max_connections; /* one more is answered with 503 and closed */
+    int64_t patience_ms;      /* a connection without a whole request for so long is closed */
 };
 
 /* A whole request, to be answered exactly once on the loop's thread. */
@@ -28,7 +28,7 @@ typedef void http_server_fn(void *arg, struct http_exchange *x);
 MUST_CHECK int http_server_new(uv_loop_t *loop, const struct http_server_options *options,
     http_server_fn *fn, void *arg, struct buf *fault, struct http_server **ret_server);
 int http_server_port(const struct http_server *s);
-/* Requests that have not been answered yet. */
+/* Requests that have begun and whose answer has not been sent yet. */
 size_t http_server_pending(const struct http_server *s);
 /* Listens no more; what has been accepted goes on, and each connection ends with its answer. */
 void http_server_quiesce(struct http_server *s);

@@ -65,6 +65,7 @@ const char *const service_known_keys[] = {
     /* gateway */
     "GATEWAY_LISTEN",
     "GATEWAY_MAX_CONNECTIONS",
+    "GATEWAY_PATIENCE",
     "GATEWAY_IDLE_TIMEOUT",
     /* scheduler */
     "SCHEDULES_FILE",

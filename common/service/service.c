@@ -233,9 +233,12 @@ void service_begun(struct service *s)
     s->phase = SERVICE_PHASE_RUNNING;
     log_info(F(F_INT("daemon_id", s->daemon_id), F_STR("version", TOCSIN_VERSION)), "%s is ready",
         s->spec->name);
-    if (!make_runs(s) || (s->spec->start && s->spec->start(s) != 0)) {
+    int err = make_runs(s) ? 0 : ERR_NOMEM;
+    if (!err && s->spec->start)
+        err = s->spec->start(s);
+    if (err) {
         log_error(F_NONE, "%s cannot start its work", s->spec->name);
-        service_quit(s, SERVICE_EXIT_FAULT);
+        service_quit(s, err == ERR_INVALID ? SERVICE_EXIT_CONFIG : SERVICE_EXIT_FAULT);
         return;
     }
     s->started = true;

@@ -63,7 +63,8 @@ struct service_spec {
     void (*check)(const void *config, struct buf *faults);
     /* Sub-commands such as `--next`: returns -1 when it is not one, else the exit code. */
     int (*command)(int argc, char **argv);
-    /* Called once, when the daemon row exists. ERR_… ends the process with 70. */
+    /* Called once, when the daemon row exists. An error ends the process: ERR_INVALID, which is a
+     * fault of the configuration, with 78, any other with 70. */
     int (*start)(struct service *s);
     /* Something may be due: at start, after a NOTIFY, when the timer of service_wake_in() fires,
      * after a reconnect, when flags change, and at every poll (SERVICE_POLL_MS, or every
