@@ -167,6 +167,26 @@ static void test_switching(void **state)
     harness_refused(h, NULL, "P0002", "SELECT schedule_enable('nobody')");
 }
 
+/* A gap goes on where nothing lies between, and no row spans another. */
+static void test_gaps_follow_each_other(void **state)
+{
+    struct harness *h = *state;
+
+    harness_exec(h,
+        "INSERT INTO schedule_slot (schedule_id, slot, last_slot, slots, outcome, reason) VALUES"
+        " (schedule_id('one'), '2026-11-22 20:00Z', '2026-11-22 20:02Z', 3, 'skipped', 'overlap');"
+        "SELECT schedule_keep_skipped(ARRAY[schedule_id('one'), schedule_id('one')],"
+        " '{2026-11-22 20:03Z,2026-11-22 20:05Z}', '{2026-11-22 20:04Z,2026-11-22 20:06Z}',"
+        " '{2,2}', '{late,overlap}');"
+        "SELECT schedule_keep_skipped(ARRAY[schedule_id('one')], '{2026-11-22 20:07Z}',"
+        " '{2026-11-22 20:07Z}', '{1}', '{overlap}')");
+    assert_string_equal(
+        harness_rows(h, "SELECT to_char(slot AT TIME ZONE 'UTC', 'MI'),"
+                        " to_char(last_slot AT TIME ZONE 'UTC', 'MI'), slots, reason"
+                        " FROM schedule_slot ORDER BY slot"),
+        "00|02|3|overlap\n03|04|2|late\n05|07|3|overlap");
+}
+
 static void test_missed_slots_are_run_by_hand(void **state)
 {
     struct harness *h = *state;
@@ -227,6 +247,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             test_a_failed_dependency_cancels_or_lets_pass, setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_switching, setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(test_gaps_follow_each_other, setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_missed_slots_are_run_by_hand, setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_requeue, setup, harness_teardown),
         cmocka_unit_test_setup_teardown(

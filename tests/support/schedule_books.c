@@ -216,7 +216,7 @@ static void compare_gaps(struct books *b)
         b->at = last;
         require(b, b->outcomes[first] == outcome && b->outcomes[last] == outcome,
             "a gap for another reason");
-        require(b, row[2] <= (int64_t)(last - first + 1), "a gap of more slots than it spans");
+        require(b, row[2] == (int64_t)(last - first + 1), "a gap of another length");
         require(b,
             b->run_ms[last] + (row[3] ? slot_oracle_policy(b->s->oracle)->grace_ms : -1) < row[4],
             "passed over before it was late");
@@ -271,6 +271,10 @@ void schedule_books_compare_runs(struct harness *h)
     assert_none(h, "a job has two runs of one slot",
         "SELECT schedule_key, slot, job_key FROM books GROUP BY 1, 2, 3 HAVING count(*) > 1 LIMIT "
         "9");
+    assert_none(h, "a row of the ledger lies within the span of another",
+        "SELECT schedule_id, before, slot FROM (SELECT schedule_id, slot, lag(last_slot) OVER"
+        " (PARTITION BY schedule_id ORDER BY slot) AS before FROM schedule_slot) AS l"
+        " WHERE before >= slot LIMIT 9");
     assert_none(h, "the ledger and the runs differ",
         "SELECT key, slot, f.runs, r.runs FROM (SELECT s.key, l.slot, l.runs FROM schedule_slot l"
         " JOIN job_schedule s ON s.id = l.schedule_id WHERE l.outcome = 'fired') AS f"
