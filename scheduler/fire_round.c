@@ -171,14 +171,12 @@ static enum step round_claim(struct job *job, const struct event *ev)
 static enum step send_fire(struct job *job)
 {
     struct fire_round *r = round_of(job);
-    bool hint = clock_ms() - r->hinted_at_ms >= HINT_INTERVAL_MS;
+    bool hint = clock_ms() - r->hinted_at_ms > HINT_INTERVAL_MS;
     struct db_args args;
 
-    if (fire_batch_fires(r->batch) > 0) {
+    r->hints = hint && fire_batch_fires(r->batch) > 0;
+    if (fire_batch_fires(r->batch) > 0)
         r->hint_owed = !hint;
-        if (hint)
-            r->hinted_at_ms = clock_ms();
-    }
     fire_batch_args(r->batch, service_daemon_id(r->service), hint, &args);
     return send_query(job, &SQL_fire_slots, 0, &args, 0);
 }
@@ -197,6 +195,9 @@ static enum step round_fire(struct job *job, const struct event *ev)
         return send_fire(job);
     if (!answered(job, ev, &SQL_fire_slots, &step))
         return step;
+    /* The database counts from within the statement, so from its end is never too soon. */
+    if (r->hints)
+        r->hinted_at_ms = clock_ms();
     fire_log_slots(r->service, ev->db, (int64_t)fire_batch_count(r->batch));
     return after_firing(job);
 }
@@ -208,7 +209,7 @@ static enum step round_hint(struct job *job, const struct event *ev)
     enum step step;
 
     if (ev->kind == EVENT_ENTER)
-        return job_pause(job, r->hinted_at_ms + HINT_INTERVAL_MS - clock_ms());
+        return job_pause(job, r->hinted_at_ms + HINT_INTERVAL_MS + 1 - clock_ms());
     if (ev->kind == EVENT_PAUSE_OVER)
         return job_query(job, &SQL_hint_queues, NULL, DB_RETRY);
     if (!answered(job, ev, &SQL_hint_queues, &step))

@@ -24,6 +24,7 @@ struct fire_round {
     bool sync_owed;          /* the definitions are not in force yet, or not all of them */
     bool zones_owed;         /* rules of zones are to be compared */
     bool hint_owed;          /* runs were made whose workers have not been woken */
+    bool hints;              /* the firing under way wakes them */
     int64_t hinted_at_ms;    /* monotonic */
     struct db_args previews; /* parameters that wait to be sent */
     bool offset_known;

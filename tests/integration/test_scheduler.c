@@ -69,6 +69,46 @@ static void test_a_slot_fires_by_the_timer(void **state)
         harness_int(h, "SELECT count(*) FROM job_schedule WHERE locked_by IS NOT NULL"), 0);
 }
 
+struct listener {
+    PGconn *conn;
+    int heard;
+};
+
+static bool heard_twice(void *arg)
+{
+    struct listener *l = arg;
+    PGnotify *n;
+
+    assert_true(PQconsumeInput(l->conn));
+    while ((n = PQnotifies(l->conn)) != NULL) {
+        l->heard++;
+        PQfreemem(n);
+    }
+    return l->heard >= 2;
+}
+
+/* The workers of a queue are woken at most every 100 ms: the second time is made up for. */
+static void test_two_firings_in_quick_succession_wake_the_workers_twice(void **state)
+{
+    struct harness *h = *state;
+    struct listener l = {.conn = harness_connect(h, NULL)};
+
+    (void)start(h, FILE_OF("\"first\":{\"every\":\"60s\",\"job\":\"j\"},"
+                           "\"second\":{\"every\":\"60s\",\"job\":\"j\"}"));
+    enable(h, "first");
+    enable(h, "second");
+    PQclear(PQexec(l.conn, "LISTEN \"tocsin_worker-cleanup\""));
+    for (int i = 1; i <= 5; i++) {
+        l.heard = 0;
+        harness_clock_advance(h, "60 s");
+        harness_exec(h, "UPDATE job_schedule SET next_run_at = now() + interval '40 ms'"
+                        " WHERE key = 'second' AND locked_by IS NULL;"
+                        "NOTIFY tocsin_scheduler");
+        harness_awaitf(h, DEADLINE_MS, "SELECT count(*) >= %d FROM job_run", 2 * i);
+        harness_await_that(h, DEADLINE_MS, heard_twice, &l, "two notifications");
+    }
+}
+
 static void test_a_missing_next_run_is_repaired_with_a_warning(void **state)
 {
     struct harness *h = *state;
@@ -373,6 +413,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_a_slot_fires_by_the_timer),
+        TEST(test_two_firings_in_quick_succession_wake_the_workers_twice),
         TEST(test_a_missing_next_run_is_repaired_with_a_warning),
         TEST(test_late_slots_are_skipped_counted_and_told),
         TEST(test_a_claim_of_the_dead_is_taken_over),
