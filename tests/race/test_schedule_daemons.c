@@ -15,6 +15,7 @@
 #include "sql/scheduler.h"
 #include "tests/support/dice.h"
 #include "tests/support/harness.h"
+#include "tests/support/schedule_books.h"
 
 #define DEADLINE_MS 30000
 #define DAEMONS_MAX 8
@@ -35,19 +36,6 @@ static const char definitions[] =
     "\"s31\":{\"every\":\"31s\",\"job\":\"b\",\"catch_up\":\"run_all\",\"catch_up_window\":\"5m\","
     "\"catch_up_cap\":4,\"grace\":\"1s\"},"
     "\"s60\":{\"every\":\"60s\",\"group\":\"g\"}}}";
-
-/* The keys and the ledger would hide a second firing: here they may not help. */
-#define WITHOUT_NET                                                                                \
-    "DROP INDEX job_run_slot;"                                                                     \
-    "CREATE INDEX job_run_slot ON job_run (schedule_key, slot) WHERE slot IS NOT NULL;"            \
-    "CREATE TABLE moved (id bigserial, schedule_id bigint, next_run_at timestamptz);"              \
-    "GRANT INSERT ON moved TO tocsin_scheduler; GRANT USAGE ON moved_id_seq TO tocsin_scheduler;"  \
-    "CREATE FUNCTION log_move() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"                      \
-    " INSERT INTO moved (schedule_id, next_run_at) VALUES (NEW.id, NEW.next_run_at);"              \
-    " RETURN NULL; END $$;"                                                                        \
-    "CREATE TRIGGER log_move AFTER UPDATE OF next_run_at ON job_schedule FOR EACH ROW"             \
-    " WHEN (NEW.next_run_at IS NOT NULL) EXECUTE FUNCTION log_move();"                             \
-    "CREATE TABLE begun (schedule_id bigint, accounted_until timestamptz);"
 
 struct world {
     struct harness *h;
@@ -73,12 +61,11 @@ static void begin(struct world *w, struct harness *h, int n)
     *w = (struct world){.h = h, .n = n, .dice = {(uint64_t)n}, .file = BUF_INIT(4096)};
     buf_addf(&w->file, "SCHEDULES_FILE=%s", harness_write_file(h, "s.json", definitions));
     w->env[0] = buf_str(&w->file);
-    harness_exec(h, WITHOUT_NET);
+    schedule_books_open(h);
     for (int i = 0; i < n; i++)
         w->daemons[i] = spawn(w);
     harness_await(h, DEADLINE_MS, "SELECT count(*) = 7 FROM job_schedule");
-    harness_exec(h, "UPDATE job_schedule SET enabled = true;"
-                    "INSERT INTO begun SELECT id, accounted_until FROM job_schedule");
+    schedule_books_begin(h);
     harness_await(h, DEADLINE_MS, "SELECT bool_and(next_run_at IS NOT NULL) FROM job_schedule");
 }
 
@@ -110,45 +97,7 @@ static void settle(struct world *w)
 
 static void assert_invariants(struct harness *h)
 {
-    assert_int_equal(
-        harness_int(h, "SELECT count(*) FROM (SELECT schedule_key, slot, job_key FROM job_run"
-                       " GROUP BY 1, 2, 3 HAVING count(*) > 1) AS twice"),
-        0);
-    /* Sums of the ledger against arithmetic. */
-    assert_string_equal(
-        harness_rows(h, "SELECT s.key, e.expected, coalesce(l.slots, 0) FROM job_schedule s JOIN "
-                        "begun b ON b.schedule_id = s.id"
-                        " CROSS JOIN LATERAL (SELECT floor(extract(epoch FROM s.accounted_until) / "
-                        "substr(s.key, 2)::int)"
-                        " - floor(extract(epoch FROM b.accounted_until) / substr(s.key, 2)::int) "
-                        "AS expected) AS e"
-                        " LEFT JOIN (SELECT schedule_id, sum(slots) AS slots FROM schedule_slot "
-                        "GROUP BY 1) AS l"
-                        " ON l.schedule_id = s.id WHERE e.expected <> coalesce(l.slots, 0)"),
-        "");
-    assert_int_equal(harness_int(h, "SELECT count(*) FROM (SELECT slot, lag(last_slot) OVER "
-                                    "(PARTITION BY schedule_id ORDER BY slot)"
-                                    " AS before FROM schedule_slot) AS l WHERE before >= slot"),
-        0);
-    assert_int_equal(
-        harness_int(h, "SELECT count(*) FROM job_schedule s WHERE s.skipped_runs <> coalesce("
-                       "(SELECT sum(slots) FROM schedule_slot l WHERE l.schedule_id = s.id AND "
-                       "outcome = 'skipped'), 0)"),
-        0);
-    /* What the ledger says was fired stands in the queue, and nothing else does. */
-    assert_int_equal(
-        harness_int(h,
-            "SELECT count(*) FROM (SELECT s.key, l.slot, l.runs FROM schedule_slot l"
-            " JOIN job_schedule s ON s.id = l.schedule_id WHERE l.outcome = 'fired') AS f"
-            " FULL JOIN (SELECT schedule_key AS key, slot, count(*) AS runs FROM job_run GROUP BY "
-            "1, 2) AS r"
-            " USING (key, slot, runs) WHERE f.runs IS NULL OR r.runs IS NULL"),
-        0);
-    assert_int_equal(
-        harness_int(h, "SELECT count(*) FROM (SELECT next_run_at, lag(next_run_at) OVER (PARTITION "
-                       "BY schedule_id"
-                       " ORDER BY id) AS before FROM moved) AS m WHERE before >= next_run_at"),
-        0);
+    schedule_books_balance(h);
     assert_true(harness_int(h, "SELECT count(*) FROM schedule_slot WHERE outcome = 'fired'") > 100);
     assert_true(harness_int(h, "SELECT count(*) FROM schedule_slot WHERE outcome = 'skipped'") > 3);
 }

@@ -295,3 +295,39 @@ void schedule_books_compare_runs(struct harness *h)
         " lag(next_run_at) OVER (PARTITION BY schedule_id ORDER BY id) AS before FROM moved) AS m"
         " WHERE before >= next_run_at AND next_run_at < 'infinity' LIMIT 9");
 }
+
+/* --- schedules that SQL can count ------------------------------------------------------------- */
+
+#define INTERVAL "substr(s.key, 2)::int"
+
+void schedule_books_balance(struct harness *h)
+{
+    static const char *const faults[] = {
+        /* A job that ran twice for a slot. */
+        "SELECT schedule_key, slot, job_key, count(*) FROM job_run GROUP BY 1, 2, 3"
+        " HAVING count(*) > 1",
+        /* Sums of the ledger against arithmetic. */
+        "SELECT s.key, e.expected, l.slots FROM job_schedule s JOIN begun b ON b.schedule_id = s.id"
+        " CROSS JOIN LATERAL (SELECT floor(extract(epoch FROM s.accounted_until) / " INTERVAL ")"
+        " - floor(extract(epoch FROM b.accounted_until) / " INTERVAL ") AS expected) AS e"
+        " CROSS JOIN LATERAL (SELECT coalesce(sum(x.slots), 0) AS slots FROM schedule_slot x"
+        " WHERE x.schedule_id = s.id) AS l WHERE e.expected <> l.slots",
+        /* Rows of the ledger that overlap. */
+        "SELECT schedule_id, slot, before FROM (SELECT schedule_id, slot, lag(last_slot) OVER"
+        " (PARTITION BY schedule_id ORDER BY slot) AS before FROM schedule_slot) AS l"
+        " WHERE before >= slot",
+        "SELECT s.key, s.skipped_runs, l.slots FROM job_schedule s CROSS JOIN LATERAL (SELECT"
+        " coalesce(sum(x.slots), 0) AS slots FROM schedule_slot x WHERE x.schedule_id = s.id"
+        " AND x.outcome = 'skipped') AS l WHERE s.skipped_runs <> l.slots",
+        "SELECT key, slot, runs FROM (SELECT s.key, l.slot, l.runs FROM schedule_slot l"
+        " JOIN job_schedule s ON s.id = l.schedule_id WHERE l.outcome = 'fired') AS f"
+        " FULL JOIN (SELECT schedule_key AS key, slot, count(*)::int AS runs FROM job_run"
+        " GROUP BY 1, 2) AS r USING (key, slot, runs) WHERE f IS NULL OR r IS NULL",
+        "SELECT schedule_id, before, next_run_at FROM (SELECT schedule_id, next_run_at,"
+        " lag(next_run_at) OVER (PARTITION BY schedule_id ORDER BY id) AS before FROM moved) AS m"
+        " WHERE before >= next_run_at",
+    };
+
+    for (size_t i = 0; i < sizeof(faults) / sizeof(*faults); i++)
+        assert_string_equal(harness_rows(h, faults[i]), "");
+}

@@ -34,6 +34,11 @@ void schedule_books_finish_runs(struct harness *h);
  * outcome that the definition allows it. No scheduler may run, here and below. */
 void schedule_books_compare(
     struct harness *h, struct civil_zones *zones, const struct booked_schedule *s);
+/* Of schedules that are called s and their interval in seconds, such as s60, which SQL can count
+ * without knowing cron: fails the test unless every slot since their begin is in the ledger once,
+ * and what it says was fired, and nothing else, stands in the queue, once a job; and next_run_at
+ * has always increased. */
+void schedule_books_balance(struct harness *h);
 /* Fails it unless the runs are those of the slots that fired, once each, in their waves; and
  * next_run_at has always increased. */
 void schedule_books_compare_runs(struct harness *h);
