@@ -13,6 +13,7 @@
 
 #define HEARTBEAT_MS   10000
 #define RESCUE_MS      60000
+#define RESCUE_MORE_MS 8000
 #define BEGIN_AGAIN_MS 1000
 
 /* --- begin -------------------------------------------------------------------------------- */
@@ -199,7 +200,7 @@ void service_daemon_rescue(struct service *s)
 {
     struct db_args args;
 
-    loop_timer_start(s->rescue, backoff_jitter_ms(RESCUE_MS));
+    loop_timer_start(s->rescue, RESCUE_MS + backoff_jitter_ms(RESCUE_MORE_MS));
     if (!db_conn_is_up(s->db))
         return;
     if (s->spec->rescue)

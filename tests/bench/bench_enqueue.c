@@ -22,29 +22,32 @@ struct way {
     const char *name;
     const char *sql; /* prepared; NULL: COPY */
     int rows;        /* of one call */
+    bool silent;     /* hints are off */
+    size_t beside;   /* the way that it is compared with, of the same round */
 };
 
-static const struct way ways[] = {
-    {"single, no hint",
-        "INSERT INTO job_run (queue, handler, payload) VALUES ('bench', 'noop', '" PAYLOAD
-        "') RETURNING id",
-        1},
-    {"single, NOTIFY each",
-        "WITH made AS (INSERT INTO job_run (queue, handler, payload) VALUES ('bench', 'noop', "
-        "'" PAYLOAD "') RETURNING id) SELECT id, pg_notify('tocsin_bench', '') FROM made",
-        1},
-    {"single, job_run_hint()",
-        "WITH made AS (INSERT INTO job_run (queue, handler, payload) VALUES ('bench', 'noop', "
-        "'" PAYLOAD "') RETURNING id) SELECT id, job_run_hint('bench') FROM made",
-        1},
-    {"job_run_enqueue()", "SELECT job_run_enqueue('bench', 'noop', '" PAYLOAD "')", 1},
-    {"INSERT of 1000",
+enum { SINGLE, NOTIFY_EACH, HINT, ENQUEUE_SILENT, ENQUEUE, INSERT_1000, COPY_1000, N_WAYS };
+
+#define INSERT_ONE                                                                                 \
+    "WITH made AS (INSERT INTO job_run (queue, handler, payload) VALUES ('bench', 'noop', "        \
+    "'" PAYLOAD "') RETURNING id) SELECT id"
+
+static const struct way ways[N_WAYS] = {
+    [SINGLE] = {"single INSERT", INSERT_ONE " FROM made", 1, false, SINGLE},
+    [NOTIFY_EACH] = {"and NOTIFY each", INSERT_ONE ", pg_notify('tocsin_bench', '') FROM made", 1,
+        false, SINGLE},
+    [HINT] = {"and job_run_hint()", INSERT_ONE ", job_run_hint('bench') FROM made", 1, false,
+        SINGLE},
+    [ENQUEUE_SILENT] = {"enqueue(), hints off",
+        "SELECT job_run_enqueue('bench', 'noop', '" PAYLOAD "')", 1, true, SINGLE},
+    [ENQUEUE] = {"job_run_enqueue()", "SELECT job_run_enqueue('bench', 'noop', '" PAYLOAD "')", 1,
+        false, ENQUEUE_SILENT},
+    [INSERT_1000] = {"INSERT of 1000",
         "INSERT INTO job_run (queue, handler, payload) SELECT 'bench', 'noop', '" PAYLOAD
         "' FROM generate_series(1, 1000)",
-        1000},
-    {"COPY of 1000", NULL, 1000},
+        1000, false, SINGLE},
+    [COPY_1000] = {"COPY of 1000", NULL, 1000, false, SINGLE},
 };
-#define N_WAYS (sizeof(ways) / sizeof(*ways))
 
 static void copy(PGconn *db, const struct buf *lines)
 {
@@ -70,6 +73,8 @@ static void session(const struct way *way, int64_t ms, int out)
 
     for (int i = 0; !way->sql && i < way->rows; i++)
         buf_add_str(&lines, "bench\tnoop\t" PAYLOAD "\n");
+    if (way->silent)
+        bench_exec(db, "SET tocsin.notify = off");
     if (way->sql)
         PQclear(PQprepare(db, "way", way->sql, 0, NULL));
     for (; clock_ms() < end; calls++) {
@@ -125,26 +130,25 @@ int main(void)
     bench_exec(listener, "LISTEN tocsin_bench");
     for (int64_t round = 0; round < rounds; round++)
         for (int n = 1; n <= SESSIONS_MAX; n *= 4) {
-            double base = 0;
+            double rate[N_WAYS];
             for (size_t i = 0; i < N_WAYS; i++) {
-                double rate = measure(db, &ways[i], n, ms);
-                if (i == 0)
-                    base = rate;
-                bench_series_add(&rates[i][n], rate);
-                bench_series_add(&ratios[i][n], rate / base);
+                rate[i] = measure(db, &ways[i], n, ms);
+                bench_series_add(&rates[i][n], rate[i]);
+                bench_series_add(&ratios[i][n], rate[i] / rate[ways[i].beside]);
                 (void)PQconsumeInput(listener);
                 for (PGnotify *told; (told = PQnotifies(listener)) != NULL;)
                     PQfreemem(told);
             }
         }
-    printf("%-24s %9s %10s %21s   %s\n", "way", "sessions", "runs/s", "least..most",
-        "ratio to single, no hint, same round");
+    printf("%-24s %9s %10s %21s   %-22s %s\n", "way", "sessions", "runs/s", "least..most",
+        "ratio, same round", "to");
     for (size_t i = 0; i < N_WAYS; i++)
         for (int n = 1; n <= SESSIONS_MAX; n *= 4)
-            printf("%-24s %9d %10.0f %10.0f..%-9.0f   %.3f (%.3f..%.3f)\n", ways[i].name, n,
+            printf("%-24s %9d %10.0f %10.0f..%-9.0f   %.3f (%.3f..%.3f)    %s\n", ways[i].name, n,
                 bench_series_at(&rates[i][n], 0.5), bench_series_at(&rates[i][n], 0),
                 bench_series_at(&rates[i][n], 1), bench_series_at(&ratios[i][n], 0.5),
-                bench_series_at(&ratios[i][n], 0), bench_series_at(&ratios[i][n], 1));
+                bench_series_at(&ratios[i][n], 0), bench_series_at(&ratios[i][n], 1),
+                ways[ways[i].beside].name);
     bench_exec(db, "TRUNCATE job_run");
     PQfinish(listener);
     PQfinish(db);

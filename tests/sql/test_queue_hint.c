@@ -74,6 +74,48 @@ static void test_nobody_waits_for_a_hint_that_is_not_committed(void **state)
     PQclear(PQexec(first, "COMMIT"));
 }
 
+/* A hint that was rolled back was none, for its session as for the others. */
+static void test_a_hint_that_was_rolled_back_is_made_up_for(void **state)
+{
+    struct harness *h = *state;
+    PGconn *c = listener(h);
+
+    assert_true(hint(c));
+    assert_true(was_notified(c));
+    harness_exec(h, "UPDATE queue_hint SET hinted_at = hinted_at - interval '1 hour'");
+    PQclear(PQexec(c, "SET tocsin.hinted = ''"));
+    PQclear(PQexec(c, "BEGIN"));
+    assert_true(hint(c));
+    PQclear(PQexec(c, "ROLLBACK"));
+    assert_false(was_notified(c));
+    assert_true(hint(c));
+    assert_true(was_notified(c));
+}
+
+/* What the session remembers is believed for 100 ms, of its queue alone, and not of the future. */
+static void test_a_session_remembers(void **state)
+{
+    struct harness *h = *state;
+    PGconn *c = listener(h);
+
+    /* The table is empty: only the session can know. In one statement, tried until it took less
+     * than 100 ms. */
+    harness_await(h, SOON_MS,
+        "SELECT NOT hinted FROM (SELECT set_config('tocsin.hinted', 'bench@' ||"
+        " extract(epoch FROM clock_timestamp()), false) AS s OFFSET 0) AS x,"
+        " LATERAL (SELECT job_run_hint(CASE WHEN x.s <> '' THEN 'bench' END) AS hinted) AS y");
+    harness_exec(h, "DELETE FROM queue_hint");
+    PQclear(PQexec(c, "SELECT set_config('tocsin.hinted', 'other@' ||"
+                      " extract(epoch FROM clock_timestamp()), false)"));
+    assert_true(hint(c));
+    assert_true(was_notified(c));
+    harness_exec(h, "DELETE FROM queue_hint");
+    PQclear(PQexec(c, "SELECT set_config('tocsin.hinted', 'bench@' ||"
+                      " extract(epoch FROM clock_timestamp() + interval '1 hour'), false)"));
+    assert_true(hint(c));
+    assert_true(was_notified(c));
+}
+
 static void test_off_by_a_setting_of_the_database(void **state)
 {
     struct harness *h = *state;
@@ -93,6 +135,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_a_second_hint_within_100_ms_is_held_back),
         TEST(test_nobody_waits_for_a_hint_that_is_not_committed),
+        TEST(test_a_hint_that_was_rolled_back_is_made_up_for),
+        TEST(test_a_session_remembers),
         TEST(test_off_by_a_setting_of_the_database),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
