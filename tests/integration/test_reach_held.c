@@ -225,6 +225,33 @@ static void test_a_bundle_that_fails_fails_over_whole(void **state)
     assert_int_equal(harness_proc_count_log(p, "MESSAGE  owner    \"Meeting"), 3);
 }
 
+/* The carrier tells later that it could not be delivered: that is true of all that was in it. */
+static void test_a_bundle_that_is_not_delivered_fails_over_whole(void **state)
+{
+    struct reach_world *w = *state;
+    struct harness_proc *p;
+
+    reach_world_people(w, "twilio_sms", "console");
+    reach_world_alerts(w, 3);
+    add_last_rungs(w);
+    p = reach_world_worker(w, bundling);
+    harness_await(w->h, SOON_MS,
+        "SELECT count(*) = 3 FROM notification WHERE state IN ('accepted', 'bundled')");
+    assert_int_equal(
+        fake_twilio_set_status(w->fake, fake_delivery_at(w->fake, 0)->id, "undelivered", 30003), 0);
+    reach_world_advance(w, "61 seconds");
+    harness_await(w->h, SOON_MS,
+        "SELECT count(*) = 3 FROM notification WHERE channel = 'console' AND state = 'accepted'");
+    assert_string_equal(harness_rows(w->h, "SELECT state, count(*), count(*) FILTER (WHERE reason"
+                                           " LIKE 'it left in notification %: Twilio 30003: %')"
+                                           " FROM notification WHERE channel = 'twilio_sms'"
+                                           " AND incident_id IS NOT NULL AND NOT pending"
+                                           " GROUP BY 1"),
+        "failed|3|2");
+    assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
+    assert_int_equal(harness_proc_count_log(p, "MESSAGE  owner    \"Meeting"), 3);
+}
+
 static void test_stop_and_start(void **state)
 {
     struct reach_world *w = *state;
@@ -304,6 +331,7 @@ int main(void)
         TEST(test_several_messages_leave_as_one),
         TEST(test_a_bundle_of_unknown_outcome_is_settled),
         TEST(test_a_bundle_that_fails_fails_over_whole),
+        TEST(test_a_bundle_that_is_not_delivered_fails_over_whole),
         TEST(test_stop_and_start),
         TEST(test_a_zone_that_nobody_knows),
         TEST(test_quiet_hours_by_the_persons_clock),
