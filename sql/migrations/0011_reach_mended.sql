@@ -67,3 +67,83 @@ BEGIN
     END LOOP;
 END
 $$;
+
+-- Whether the rung of a notification has already been tried for anybody: then it is a call made again, or
+-- another contact of the same person.
+CREATE FUNCTION notification_rung_is_begun(of_incident bigint, of_rung bigint, of_round int, of_revision int)
+RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (
+        SELECT FROM notification AS n
+        WHERE n.incident_id = of_incident AND n.rung_id = of_rung AND n.round = of_round
+            AND n.revision = of_revision AND n.state NOT IN ('scheduled', 'cancelled'))
+$$;
+
+-- Brings a rung that has not begun forward to now; the rounds in which it comes again keep their distance.
+-- Returns how many people are asked now.
+CREATE FUNCTION incident_bring_forward(of_incident bigint, of_revision int, at_position int, why_now text)
+RETURNS int LANGUAGE sql AS $$
+    WITH ahead AS (
+        SELECT n.id, n.due_at - min(n.due_at) OVER () AS later
+        FROM notification AS n JOIN ladder_rung AS r ON r.id = n.rung_id
+        WHERE n.incident_id = of_incident AND n.revision = of_revision AND r.position = at_position
+            AND n.state = 'scheduled' AND n.due_at > now()
+            AND NOT notification_rung_is_begun(n.incident_id, n.rung_id, n.round, n.revision)
+    ), moved AS (
+        UPDATE notification AS n
+        SET due_at = now() + a.later, next_attempt_at = now() + a.later, reason = why_now
+        FROM ahead AS a
+        WHERE n.id = a.id AND n.state = 'scheduled'
+        RETURNING n.due_at
+    )
+    SELECT count(*)::int FROM moved AS m WHERE m.due_at <= now()
+$$;
+
+-- As before; of a rung that repeats only the first round comes at once, and what has begun is not taken
+-- for the next rung.
+CREATE OR REPLACE FUNCTION notification_fail_over(failed_id bigint) RETURNS text
+LANGUAGE plpgsql AS $$
+DECLARE
+    failed notification;
+    at_position int;
+BEGIN
+    SELECT n.* INTO STRICT failed FROM notification AS n WHERE n.id = failed_id;
+    PERFORM FROM incident AS i WHERE i.id = failed.incident_id AND i.status = 'open'
+        AND i.revision = failed.revision FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    INSERT INTO notification (org_id, incident_id, rung_id, round, user_id, contact_method_id, channel,
+        mode, kind, gate, policy, revision, body, due_at, next_attempt_at, useless_after, idempotency_key)
+    SELECT failed.org_id, failed.incident_id, failed.rung_id, failed.round, failed.user_id, c.id, c.channel,
+        CASE WHEN failed.mode = ANY(c.modes) THEN failed.mode ELSE c.modes[1] END,
+        failed.kind, failed.gate, failed.policy, failed.revision, failed.body,
+        failed.due_at, now(), failed.useless_after,
+        format('incident:%s:%s:%s:%s:%s:c%s', failed.incident_id, coalesce(failed.rung_id, 0),
+            failed.round, failed.user_id, failed.revision, c.id)
+    FROM contact_method AS c
+    WHERE failed.useless_after > now() AND c.id = notification_next_contact(failed.incident_id,
+        failed.rung_id, failed.round, failed.user_id, failed.mode, failed.revision)
+    ON CONFLICT (idempotency_key) DO NOTHING;
+    IF FOUND THEN
+        RETURN 'next_channel';
+    END IF;
+    SELECT r.position INTO at_position FROM ladder_rung AS r WHERE r.id = failed.rung_id;
+    IF NOT EXISTS (
+        SELECT FROM notification AS n
+        WHERE n.incident_id = failed.incident_id AND n.rung_id = failed.rung_id
+            AND n.round = failed.round AND n.id <> failed.id AND n.revision = failed.revision AND n.state NOT IN ('failed', 'expired', 'cancelled')) THEN
+        PERFORM incident_bring_forward(failed.incident_id, failed.revision, (
+                SELECT min(r.position)
+                FROM notification AS n JOIN ladder_rung AS r ON r.id = n.rung_id
+                WHERE n.incident_id = failed.incident_id AND n.revision = failed.revision
+                    AND n.state = 'scheduled' AND r.position > at_position
+                    AND NOT notification_rung_is_begun(n.incident_id, n.rung_id, n.round, n.revision)),
+            'brought forward: the rung before reached nobody');
+    END IF;
+    IF EXISTS (SELECT FROM notification AS n WHERE n.incident_id = failed.incident_id AND n.pending
+        AND n.id <> failed.id) THEN
+        RETURN 'next_rung';
+    END IF;
+    RETURN 'nobody';
+END
+$$;

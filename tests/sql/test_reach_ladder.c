@@ -108,6 +108,53 @@ static void test_repeats(void **state)
         "incident 1 acknowledged by owner: 4 pending cancelled");
 }
 
+/* A rung that repeats and comes early comes once, and again at its distance: four calls at the same
+ * moment would be one, and then silence. */
+static void test_what_repeats_keeps_its_distance_when_it_is_brought_forward(void **state)
+{
+    static const char *const PLAN =
+        "SELECT n.round, round(extract(epoch FROM n.due_at - now()) / 60), n.next_attempt_at = "
+        "n.due_at FROM notification n JOIN ladder_rung r ON r.id = n.rung_id"
+        " WHERE r.position = 2 AND n.state = 'scheduled' ORDER BY 1";
+    struct harness *h = *state;
+
+    add_rotation(h, "UTC", "2026-01-05", "09:00", 7);
+    harness_exec(h, "INSERT INTO ladder_rung (ladder_id, position, after, mode, gate, target,"
+                    " useful_for, repeats, repeat_every) VALUES (9, 2, '30 min', 'call',"
+                    " 'escalation', 'owner', '10 min', 2, '20 min')");
+    add_incident(h, "now()");
+    assert_string_equal(harness_rows(h, PLAN), "0|30|t\n1|50|t\n2|70|t");
+    harness_exec(h, "BEGIN; UPDATE notification SET state = 'failed', pending = false"
+                    " WHERE rung_id = (SELECT id FROM ladder_rung WHERE ladder_id = 9"
+                    " AND position = 1); SELECT notification_fail_over(id) FROM notification"
+                    " WHERE state = 'failed'");
+    assert_string_equal(harness_rows(h, PLAN), "0|0|t\n1|20|t\n2|40|t");
+    harness_exec(h, "ROLLBACK");
+    assert_string_equal(harness_text(h, "SELECT incident_escalate(1)"),
+        "incident 1 climbs to rung 2: 1 due now");
+    assert_string_equal(harness_rows(h, PLAN), "0|0|t\n1|20|t\n2|40|t");
+    assert_string_equal(harness_text(h, "SELECT incident_escalate(1)"),
+        "incident 1 climbs to rung 2: 1 due now");
+    assert_string_equal(harness_rows(h, PLAN), "0|0|t\n1|0|t\n2|20|t");
+}
+
+/* A call that is to be made again is not the next rung. */
+static void test_escalating_passes_over_a_call_that_is_made_again(void **state)
+{
+    struct harness *h = *state;
+
+    add_rotation(h, "UTC", "2026-01-05", "09:00", 7);
+    harness_exec(h, "UPDATE ladder_rung SET mode = 'call' WHERE ladder_id = 9;"
+                    "INSERT INTO ladder_rung (ladder_id, position, after, mode, gate, target,"
+                    " useful_for) VALUES (9, 2, '30 min', 'call', 'escalation', 'owner', '10 min')");
+    add_incident(h, "now()");
+    harness_exec(h, "UPDATE notification SET state = 'sending', attempts = 1 WHERE id = 1;"
+                    "UPDATE notification SET state = 'accepted', pending = false, sent_at = now()"
+                    " WHERE id = 1; SELECT notification_report(1, 'answered', NULL, false, true)");
+    assert_string_equal(harness_text(h, "SELECT incident_escalate(1)"),
+        "incident 1 climbs to rung 2: 1 due now");
+}
+
 static void test_an_acknowledgement_expires_and_the_ladder_goes_on(void **state)
 {
     struct harness *h = *state;
@@ -284,6 +331,8 @@ int main(void)
         TEST(test_one_hand_over_a_day_across_changes_of_clocks),
         TEST(test_an_override_goes_first_and_plans_anew),
         TEST(test_repeats),
+        TEST(test_what_repeats_keeps_its_distance_when_it_is_brought_forward),
+        TEST(test_escalating_passes_over_a_call_that_is_made_again),
         TEST(test_an_acknowledgement_expires_and_the_ladder_goes_on),
         TEST(test_the_auditor_finds_each_fault_once),
         TEST(test_the_auditor_follows_up_a_failure),
