@@ -183,6 +183,26 @@ static void test_several_messages_leave_as_one(void **state)
     assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
 }
 
+/* Each incident of a bundle has reached the others. */
+static void test_a_bundle_climbs(void **state)
+{
+    struct reach_world *w = *state;
+    struct harness_proc *p;
+
+    reach_world_people(w, "twilio_sms", NULL);
+    reach_world_alerts(w, 3);
+    add_last_rungs(w);
+    harness_exec(w->h, "UPDATE ladder_rung SET gate = 'escalation' WHERE position = 1;"
+                       "UPDATE notification SET gate = 'escalation'");
+    p = reach_world_worker(w, bundling);
+    harness_await(w->h, SOON_MS,
+        "SELECT count(*) = 2 FROM notification WHERE state = 'bundled' AND NOT pending");
+    assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
+    assert_int_equal(reach_world_delivered(w, NULL), 1);
+    assert_int_equal(
+        harness_int(w->h, "SELECT count(*) FROM incident WHERE climbed_position = 1"), 3);
+}
+
 /* A bundle that the provider took without an answer: all of it is found again, nothing leaves
  * twice. */
 static void test_a_bundle_of_unknown_outcome_is_settled(void **state)
@@ -329,6 +349,7 @@ int main(void)
         TEST(test_the_call_before_a_meeting_and_the_last_rung_pass),
         TEST(test_what_takes_the_place_of_that_call_passes),
         TEST(test_several_messages_leave_as_one),
+        TEST(test_a_bundle_climbs),
         TEST(test_a_bundle_of_unknown_outcome_is_settled),
         TEST(test_a_bundle_that_fails_fails_over_whole),
         TEST(test_a_bundle_that_is_not_delivered_fails_over_whole),

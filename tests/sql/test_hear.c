@@ -252,6 +252,14 @@ static const struct hearing replies[] = {
         "UPDATE notification SET state = 'bundled', pending = false WHERE id = 3;",
         REPLY_BY("twilio_sms", "+15551002", "ack", "k"), TAKEN,
         "acknowledged: 1 accepted, 2 sending, 3 bundled, 4 cancelled"},
+    {"to a message that left with others and climbed",
+        "UPDATE notification SET state = 'sending', attempts = 1, due_at = now() - interval '1 "
+        "minute' WHERE id = 3;"
+        "UPDATE notification SET state = 'bundled', pending = false WHERE id = 3;"
+        "UPDATE attempt SET finished_at = now(), outcome = 'bundled' WHERE id = 103;"
+        "UPDATE incident SET climbed_at = now(), climbed_position = 4;",
+        REPLY_BY("twilio_sms", "+15551002", "ack", "k"), TAKEN,
+        "acknowledged: 1 accepted, 2 sending, 3 bundled, 4 cancelled"},
     {"nothing has left to that phone", "", REPLY_BY("twilio_sms", "+15551002", "ack", "k"), NOTHING,
         AS_IT_WAS},
     {"nothing is open", CLOSED, REPLY("ack"), NOTHING,
