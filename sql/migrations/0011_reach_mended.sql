@@ -220,3 +220,33 @@ BEGIN
     VALUES ('reply', taken, contact.id, kept, outcome);
 END
 $$;
+
+-- As before, and: only what asks somebody who is not on call then is taken back, as a call that is to be made
+-- again would not be planned anew; and a rung that had nobody to ask is planned as soon as there is somebody.
+CREATE OR REPLACE FUNCTION rotation_replan() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = public, pg_catalog, pg_temp AS $$
+DECLARE
+    touched bigint[];
+    empty_handed bigint[];
+BEGIN
+    WITH gone AS (
+        UPDATE notification AS n
+        SET state = 'cancelled', pending = false, reason = 'who is on call has changed'
+        FROM ladder_rung AS r
+        WHERE n.rung_id = r.id AND r.target = 'rotation' AND n.state = 'scheduled' AND n.due_at > now()
+            AND n.user_id IS DISTINCT FROM rotation_on_call(r.target_id, n.due_at)
+        RETURNING n.incident_id
+    )
+    SELECT array_agg(DISTINCT g.incident_id) INTO touched FROM gone AS g;
+    SELECT array_agg(i.id) INTO empty_handed
+    FROM incident AS i
+    WHERE i.status = 'open' AND i.starts_at > now() - interval '1 day' AND EXISTS (
+        SELECT FROM ladder_rung AS r
+        WHERE r.ladder_id = i.ladder_id AND r.target = 'rotation' AND NOT EXISTS (
+            SELECT FROM notification AS n
+            WHERE n.incident_id = i.id AND n.rung_id = r.id AND n.state <> 'cancelled'));
+    PERFORM incident_plan(touched || empty_handed);
+    RETURN NULL;
+END
+$$;

@@ -91,6 +91,37 @@ static void test_an_override_goes_first_and_plans_anew(void **state)
         harness_int(h, "SELECT count(*) FROM notification WHERE state = 'cancelled'"), 2);
 }
 
+/* A call that is about to be made again goes on when somebody takes another shift. */
+static void test_an_override_leaves_a_call_that_is_made_again(void **state)
+{
+    struct harness *h = *state;
+
+    add_rotation(h, "UTC", "2026-01-05", "09:00", 7);
+    harness_exec(h, "UPDATE ladder_rung SET mode = 'call' WHERE ladder_id = 9");
+    add_incident(h, "now()");
+    harness_exec(h, "UPDATE notification SET state = 'sending', attempts = 1 WHERE id = 1;"
+                    "UPDATE notification SET state = 'accepted', pending = false, sent_at = now()"
+                    " WHERE id = 1; SELECT notification_report(1, 'answered', NULL, false, true);"
+                    "INSERT INTO rotation_override (rotation_id, user_id, from_at, until_at)"
+                    " VALUES (1, 3, '2100-01-05 11:00Z', '2100-01-05 13:00Z')");
+    assert_string_equal(harness_rows(h, "SELECT state FROM notification ORDER BY id"),
+        "delivered\nscheduled");
+}
+
+static void test_who_comes_to_be_on_call_is_asked_of_what_is_open(void **state)
+{
+    struct harness *h = *state;
+
+    add_rotation(h, "UTC", "2026-01-05", "09:00", 7);
+    harness_exec(h, "DELETE FROM rotation_member");
+    add_incident(h, "now()");
+    assert_int_equal(harness_int(h, "SELECT count(*) FROM notification"), 0);
+    harness_exec(h, "INSERT INTO rotation_member VALUES (1, 1, 3)");
+    assert_string_equal(
+        harness_rows(h, "SELECT user_id, state, due_at <= now() FROM notification"),
+        "3|scheduled|t");
+}
+
 static void test_repeats(void **state)
 {
     struct harness *h = *state;
@@ -330,6 +361,8 @@ int main(void)
         TEST(test_the_hand_over_is_local),
         TEST(test_one_hand_over_a_day_across_changes_of_clocks),
         TEST(test_an_override_goes_first_and_plans_anew),
+        TEST(test_an_override_leaves_a_call_that_is_made_again),
+        TEST(test_who_comes_to_be_on_call_is_asked_of_what_is_open),
         TEST(test_repeats),
         TEST(test_what_repeats_keeps_its_distance_when_it_is_brought_forward),
         TEST(test_escalating_passes_over_a_call_that_is_made_again),
