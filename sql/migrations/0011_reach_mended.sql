@@ -148,7 +148,43 @@ BEGIN
 END
 $$;
 
--- As before; what left in the message of another one is answered as of when it left.
+-- When a person was told what a number stands for; NULL: never.
+ALTER TABLE reply_number ADD COLUMN told_at timestamptz;
+
+-- The incidents that are open and of which a phone was told, with their numbers: those that it has, and
+-- for the others the smallest that are free. A number that somebody was told is not free for 24 hours, else
+-- an answer to one incident would be taken for another.
+CREATE OR REPLACE FUNCTION reply_numbers(contact bigint) RETURNS SETOF reply_number
+LANGUAGE plpgsql AS $$
+DECLARE
+    open_incident bigint;
+BEGIN
+    DELETE FROM reply_number AS b
+    WHERE b.contact_method_id = contact AND (coalesce(b.told_at, b.bound_at) < now() - interval '24 hours'
+        OR (b.told_at IS NULL
+            AND NOT EXISTS (SELECT FROM incident AS i WHERE i.id = b.incident_id AND i.status = 'open')));
+    FOR open_incident IN
+        SELECT i.id FROM incident AS i
+        WHERE i.status = 'open'
+            AND EXISTS (SELECT FROM notification AS n
+                WHERE n.incident_id = i.id AND n.contact_method_id = contact AND n.state IN ('accepted', 'delivered', 'confirmed', 'bundled'))
+            AND NOT EXISTS (SELECT FROM reply_number AS b
+                WHERE b.contact_method_id = contact AND b.incident_id = i.id)
+        ORDER BY i.starts_at, i.id
+    LOOP
+        INSERT INTO reply_number (contact_method_id, number, incident_id)
+        SELECT contact, min(k.number), open_incident
+        FROM generate_series(1, 1 + (SELECT count(*)::int FROM reply_number AS b WHERE b.contact_method_id = contact)) AS k (number)
+        WHERE NOT EXISTS (SELECT FROM reply_number AS b WHERE b.contact_method_id = contact AND b.number = k.number);
+    END LOOP;
+    RETURN QUERY SELECT b.* FROM reply_number AS b JOIN incident AS i ON i.id = b.incident_id
+        WHERE b.contact_method_id = contact AND i.status = 'open' ORDER BY b.number;
+END
+$$;
+
+-- As before, and:
+-- - What left in the message of another one is answered as of when it left.
+-- - A number that stands for what is open no more says of what, and acknowledges nothing else.
 CREATE OR REPLACE FUNCTION hear_reply(from_channel text, from_address text, said text, event_key text,
     OUT outcome text, OUT say text)
 LANGUAGE plpgsql SECURITY DEFINER
@@ -159,6 +195,8 @@ DECLARE
     kept text := left(said, 200);
     wanted int := substring(word FROM '^(?:ack(?:nowledge)? *)?([0-9]{1,4})(?: *ack)?$')::int;
     taken bigint;
+    only_one bigint;
+    was_over text;
     open_count int;
 BEGIN
     SELECT c.id, u.name AS person, u.time_zone INTO contact
@@ -182,19 +220,23 @@ BEGIN
         say := CASE outcome WHEN 'verified' THEN 'Thank you: this number is verified.'
             ELSE format('That did not verify this number: %s.', outcome) END;
     ELSIF outcome IS NULL THEN
-        SELECT count(*), min(b.incident_id) FILTER (WHERE b.number = wanted) INTO open_count, taken
-        FROM reply_numbers(contact.id) AS b;
+        SELECT count(*), min(b.incident_id) INTO open_count, only_one FROM reply_numbers(contact.id) AS b;
+        SELECT b.incident_id INTO taken FROM reply_number AS b
+        WHERE b.contact_method_id = contact.id AND b.number = wanted;
         IF taken IS NULL AND open_count = 1 AND word IN ('ack', 'ok', 'acknowledge') THEN
-            SELECT b.incident_id INTO taken FROM reply_number AS b WHERE b.contact_method_id = contact.id;
+            taken := only_one;
         END IF;
         IF taken IS NOT NULL THEN
+            SELECT format('%s was %s before. Still open: %s.', left(i.title, 60),
+                    CASE i.status WHEN 'acknowledged' THEN 'acknowledged' ELSE 'over' END, open_count)
+            INTO was_over FROM incident AS i WHERE i.id = taken AND i.status <> 'open';
             outcome := hear_acknowledge(taken, contact.person, (
                 SELECT max(coalesce(n.sent_at, left_in.at, CASE n.state WHEN 'bundled' THEN n.due_at END))
                 FROM notification AS n
                 LEFT JOIN LATERAL (SELECT max(a.finished_at) AS at FROM attempt AS a
                     WHERE a.notification_id = n.id AND a.outcome = 'bundled') AS left_in ON true
                 WHERE n.incident_id = taken AND n.contact_method_id = contact.id), true);
-            say := hear_words(outcome);
+            say := coalesce(was_over, hear_words(outcome));
         ELSIF (SELECT count(*) FROM heard AS h
             WHERE h.kind = 'reply' AND h.contact_method_id = contact.id AND h.at > now() - interval '1 hour'
                 AND h.outcome IN ('listed', 'help', 'nothing')) >= 5 THEN
@@ -208,9 +250,13 @@ BEGIN
                     local_time_text(i.starts_at, contact.time_zone)), ', ' ORDER BY b.number)
                 || CASE WHEN open_count > 12 THEN format(', and %s more', open_count - 12) ELSE '' END
                 || '. Answer with a number to acknowledge.' INTO say
-            FROM (SELECT r.number, r.incident_id FROM reply_number AS r WHERE r.contact_method_id = contact.id
-                ORDER BY r.number LIMIT 12) AS b
+            FROM (SELECT r.number, r.incident_id FROM reply_number AS r JOIN incident AS o ON o.id = r.incident_id
+                WHERE r.contact_method_id = contact.id AND o.status = 'open' ORDER BY r.number LIMIT 12) AS b
             JOIN incident AS i ON i.id = b.incident_id;
+            UPDATE reply_number AS b SET told_at = now()
+            WHERE b.contact_method_id = contact.id AND b.number = ANY(ARRAY(
+                SELECT r.number FROM reply_number AS r JOIN incident AS o ON o.id = r.incident_id
+                WHERE r.contact_method_id = contact.id AND o.status = 'open' ORDER BY r.number LIMIT 12));
         ELSE
             outcome := 'help';
             say := 'Answer ACK to acknowledge. STOP ends these messages.';
