@@ -296,3 +296,21 @@ BEGIN
     RETURN NULL;
 END
 $$;
+
+-- A contact method that was verified, switched on or started again can be used from now on: what is open and
+-- could reach its person through nothing is planned, as for a new one.
+CREATE OR REPLACE FUNCTION contact_method_added() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = public, pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM occasions_plan(NEW.user_id);
+    PERFORM incident_plan((
+        SELECT coalesce(array_agg(id), '{}') FROM incident
+        WHERE user_id = NEW.user_id AND status = 'open' AND starts_at > now() - interval '1 day'));
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER contact_method_usable_again AFTER UPDATE OF verified_at, disabled_at, stopped_at ON contact_method
+    FOR EACH ROW WHEN (contact_method_usable(NEW.channel, NEW.verified_at, NEW.disabled_at, NEW.stopped_at)
+        AND NOT contact_method_usable(OLD.channel, OLD.verified_at, OLD.disabled_at, OLD.stopped_at))
+    EXECUTE FUNCTION contact_method_added();

@@ -85,6 +85,42 @@ static void test_a_code_verifies(void **state)
     assert_true(harness_bool(h, "SELECT verified_at IS NULL FROM contact_method WHERE id = 1"));
 }
 
+/* Meetings that were planned while nothing reached their owner are told through the new number. */
+static void test_what_is_open_is_planned_when_a_number_can_be_used(void **state)
+{
+    static const char *const able[] = {
+        "UPDATE contact_method SET verified_at = now()",
+        "UPDATE contact_method SET disabled_at = NULL",
+        "SELECT contact_heard('twilio_sms', '+15551001', 'start')",
+    };
+    static const char *const unable[] = {
+        "verified_at = NULL", "disabled_at = now()", "stopped_at = now()"};
+    struct harness *h = *state;
+
+    add_owner(h);
+    harness_exec(h, "DELETE FROM contact_method WHERE id = 2;"
+                    "UPDATE contact_method SET verified_at = now()");
+    for (size_t i = 0; i < sizeof able / sizeof able[0]; i++) {
+        harness_execf(h,
+            "UPDATE contact_method SET %s;"
+            "INSERT INTO incident (kind, user_id, event_id, starts_at, title, ladder_id)"
+            " VALUES ('meeting', 1, %zu, now() + interval '1 hour', 'Stand-up', 1);"
+            "SELECT incident_plan(array_agg(id)) FROM incident",
+            unable[i], i);
+        assert_int_equal(harness_intf(h,
+                             "SELECT count(*) FROM notification AS n JOIN incident AS i"
+                             " ON i.id = n.incident_id WHERE i.event_id = %zu",
+                             i),
+            0);
+        harness_exec(h, able[i]);
+        assert_int_equal(harness_intf(h,
+                             "SELECT count(*) FROM notification AS n JOIN incident AS i"
+                             " ON i.id = n.incident_id WHERE i.event_id = %zu",
+                             i),
+            3);
+    }
+}
+
 static void test_five_tries_and_ten_minutes(void **state)
 {
     struct harness *h = *state;
@@ -154,6 +190,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_addresses),
         TEST(test_a_code_verifies),
+        TEST(test_what_is_open_is_planned_when_a_number_can_be_used),
         TEST(test_five_tries_and_ten_minutes),
         TEST(test_what_needs_no_code),
         TEST(test_a_code_is_forgotten_when_it_is_sent),
