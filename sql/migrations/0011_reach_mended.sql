@@ -148,6 +148,27 @@ BEGIN
 END
 $$;
 
+-- What a person answered: STOP and START (Twilio's words for them), in any case. "Yes" is START to somebody who
+-- had said STOP, and to anybody else an answer such as any other. Returns 'stopped', 'started', or NULL for
+-- anything else.
+CREATE OR REPLACE FUNCTION contact_heard(contact_channel text, contact_address text, said text) RETURNS text
+LANGUAGE plpgsql AS $$
+DECLARE
+    word text := upper(btrim(said));
+BEGIN
+    IF word IN ('STOP', 'STOPALL', 'UNSUBSCRIBE', 'CANCEL', 'END', 'QUIT') THEN
+        UPDATE contact_method AS c SET stopped_at = now()
+        WHERE c.channel = contact_channel AND c.address = contact_address AND c.stopped_at IS NULL;
+        RETURN 'stopped';
+    ELSIF word IN ('START', 'YES', 'UNSTOP') THEN
+        UPDATE contact_method AS c SET stopped_at = NULL
+        WHERE c.channel = contact_channel AND c.address = contact_address AND c.stopped_at IS NOT NULL;
+        RETURN CASE WHEN FOUND OR word <> 'YES' THEN 'started' END;
+    END IF;
+    RETURN NULL;
+END
+$$;
+
 -- When a person was told what a number stands for; NULL: never.
 ALTER TABLE reply_number ADD COLUMN told_at timestamptz;
 
@@ -223,7 +244,7 @@ BEGIN
         SELECT count(*), min(b.incident_id) INTO open_count, only_one FROM reply_numbers(contact.id) AS b;
         SELECT b.incident_id INTO taken FROM reply_number AS b
         WHERE b.contact_method_id = contact.id AND b.number = wanted;
-        IF taken IS NULL AND open_count = 1 AND word IN ('ack', 'ok', 'acknowledge') THEN
+        IF taken IS NULL AND open_count = 1 AND word IN ('ack', 'ok', 'acknowledge', 'yes') THEN
             taken := only_one;
         END IF;
         IF taken IS NOT NULL THEN

@@ -239,6 +239,9 @@ static const struct hearing replies[] = {
     {"UNSUBSCRIBE", "", REPLY("unsubscribe"), "stopped", AS_IT_WAS},
     {"START", REPLY_BY("twilio_sms", "+15551001", "stop", "j") ";", REPLY("START"), "started",
         AS_IT_WAS},
+    {"yes, to \"Are you there?\"", "", REPLY("Yes"), TAKEN, ENDED},
+    {"yes, after STOP", REPLY_BY("twilio_sms", "+15551001", "stop", "j") ";", REPLY("Yes"),
+        "started", AS_IT_WAS},
     {"after the climb", CLIMBED, REPLY("ack"), TOO_LATE, AS_IT_WAS},
     {"after the climb, with more to come",
         CLIMBED "INSERT INTO notification (incident_id, user_id, contact_method_id, channel, mode,"
