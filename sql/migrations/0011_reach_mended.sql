@@ -149,7 +149,8 @@ END
 $$;
 
 -- What a person answered: STOP and START (Twilio's words for them), in any case. "Yes" is START to somebody who
--- had said STOP, and to anybody else an answer such as any other. Returns 'stopped', 'started', or NULL for
+-- had said STOP, and to anybody else an answer such as any other. START also takes back what Twilio told of
+-- STOP: error 21610 of a message. Returns 'stopped', 'started', or NULL for
 -- anything else.
 CREATE OR REPLACE FUNCTION contact_heard(contact_channel text, contact_address text, said text) RETURNS text
 LANGUAGE plpgsql AS $$
@@ -161,8 +162,11 @@ BEGIN
         WHERE c.channel = contact_channel AND c.address = contact_address AND c.stopped_at IS NULL;
         RETURN 'stopped';
     ELSIF word IN ('START', 'YES', 'UNSTOP') THEN
-        UPDATE contact_method AS c SET stopped_at = NULL
-        WHERE c.channel = contact_channel AND c.address = contact_address AND c.stopped_at IS NOT NULL;
+        UPDATE contact_method AS c
+        SET stopped_at = NULL,
+            disabled_at = CASE WHEN c.disabled_reason LIKE 'Twilio 21610:%' THEN NULL ELSE c.disabled_at END
+        WHERE c.channel = contact_channel AND c.address = contact_address AND (c.stopped_at IS NOT NULL
+            OR (c.disabled_at IS NOT NULL AND c.disabled_reason LIKE 'Twilio 21610:%'));
         RETURN CASE WHEN FOUND OR word <> 'YES' THEN 'started' END;
     END IF;
     RETURN NULL;

@@ -184,6 +184,30 @@ static void test_its_person_hears_of_a_dead_contact(void **state)
         "unsubscribed. Messages go to your other contacts.");
 }
 
+/* That STOP was said may be known by a message that Twilio refused alone. */
+static void test_start_after_a_message_that_was_refused(void **state)
+{
+    static const struct {
+        const char *reason;
+        const char *word;
+        int64_t disabled;
+    } cases[] = {{"Twilio 21610: the recipient sent STOP", "START", 0},
+        {"Twilio 21610: the recipient sent STOP", "yes", 0},
+        {"Twilio 21614: ''To'' is not a mobile number", "START", 1}};
+    struct harness *h = *state;
+
+    add_owner(h);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        harness_execf(h,
+            "UPDATE contact_method SET disabled_at = now(), disabled_reason = '%s' WHERE id = 1;"
+            "SELECT contact_heard('twilio_sms', '+15551001', '%s')",
+            cases[i].reason, cases[i].word);
+        assert_int_equal(
+            harness_int(h, "SELECT count(*) FROM contact_method WHERE disabled_at IS NOT NULL"),
+            cases[i].disabled);
+    }
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, harness_setup, harness_teardown)
@@ -195,6 +219,7 @@ int main(void)
         TEST(test_what_needs_no_code),
         TEST(test_a_code_is_forgotten_when_it_is_sent),
         TEST(test_its_person_hears_of_a_dead_contact),
+        TEST(test_start_after_a_message_that_was_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
