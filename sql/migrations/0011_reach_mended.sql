@@ -339,3 +339,8 @@ CREATE TRIGGER contact_method_usable_again AFTER UPDATE OF verified_at, disabled
     FOR EACH ROW WHEN (contact_method_usable(NEW.channel, NEW.verified_at, NEW.disabled_at, NEW.stopped_at)
         AND NOT contact_method_usable(OLD.channel, OLD.verified_at, OLD.disabled_at, OLD.stopped_at))
     EXECUTE FUNCTION contact_method_added();
+
+-- A zone that nobody knows is refused where it is written: planning any ladder that asks such a rotation would
+-- fail, and with it the sync of every calendar that uses it.
+CREATE TRIGGER rotation_check_zone BEFORE INSERT OR UPDATE OF time_zone ON rotation
+    FOR EACH ROW EXECUTE FUNCTION users_check_zone();

@@ -49,6 +49,16 @@ static void test_the_hand_over_is_local(void **state)
         "\n2\n2\n3\n2"); /* summer time began on the 8th */
 }
 
+static void test_a_zone_that_nobody_knows_is_refused(void **state)
+{
+    struct harness *h = *state;
+
+    add_rotation(h, "UTC", "2026-01-05", "09:00", 7);
+    harness_refused(h, NULL, "22023", "UPDATE rotation SET time_zone = 'Europe/Berln'");
+    harness_refused(h, NULL, "22023",
+        "INSERT INTO rotation (key, time_zone, starts_on) VALUES ('b', 'Mars/Olympus', now())");
+}
+
 /* Around both changes of the clocks, minute by minute: one hand-over a day, never back. */
 static void test_one_hand_over_a_day_across_changes_of_clocks(void **state)
 {
@@ -359,6 +369,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, harness_setup, harness_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_the_hand_over_is_local),
+        TEST(test_a_zone_that_nobody_knows_is_refused),
         TEST(test_one_hand_over_a_day_across_changes_of_clocks),
         TEST(test_an_override_goes_first_and_plans_anew),
         TEST(test_an_override_leaves_a_call_that_is_made_again),
