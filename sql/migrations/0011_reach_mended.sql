@@ -344,3 +344,35 @@ CREATE TRIGGER contact_method_usable_again AFTER UPDATE OF verified_at, disabled
 -- fail, and with it the sync of every calendar that uses it.
 CREATE TRIGGER rotation_check_zone BEFORE INSERT OR UPDATE OF time_zone ON rotation
     FOR EACH ROW EXECUTE FUNCTION users_check_zone();
+
+-- As before, and: an acknowledgement for a meeting that was moved or cancelled does not expire, else the ladder
+-- would go on for what is not any more.
+CREATE OR REPLACE FUNCTION meeting_withdraw(event_ids bigint[], why_cancelled text) RETURNS int
+LANGUAGE plpgsql AS $$
+DECLARE
+    withdrawn bigint[];
+BEGIN
+    UPDATE incident AS i SET ack_expires_at = NULL
+    WHERE i.event_id = ANY(event_ids) AND i.kind = 'meeting' AND i.status = 'acknowledged'
+        AND i.ack_expires_at IS NOT NULL
+        AND NOT EXISTS (
+            SELECT FROM calendar_event AS e
+            WHERE e.id = i.event_id AND e.starts_at = i.starts_at AND e.status <> 'cancelled'
+                AND NOT e.declined AND NOT e.all_day);
+    WITH gone AS (
+        UPDATE incident AS i SET status = 'cancelled', revision = i.revision + 1
+        WHERE i.event_id = ANY(event_ids) AND i.kind = 'meeting' AND i.status = 'open'
+            AND NOT EXISTS (
+                SELECT FROM calendar_event AS e
+                WHERE e.id = i.event_id AND e.starts_at = i.starts_at AND e.status <> 'cancelled'
+                    AND NOT e.declined AND NOT e.all_day)
+        RETURNING i.id
+    )
+    SELECT array_agg(id) INTO withdrawn FROM gone;
+    IF withdrawn IS NULL THEN
+        RETURN 0;
+    END IF;
+    PERFORM incident_cancel_pending(withdrawn, why_cancelled);
+    RETURN cardinality(withdrawn);
+END
+$$;

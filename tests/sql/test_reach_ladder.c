@@ -224,6 +224,22 @@ static void test_an_acknowledgement_expires_and_the_ladder_goes_on(void **state)
                                 " owner: 3 pending cancelled'"));
 }
 
+/* Nobody is called about a meeting that was taken off the calendar after it was acknowledged. */
+static void test_the_ladder_of_what_was_cancelled_does_not_go_on(void **state)
+{
+    struct harness *h = *state;
+
+    add_rotation(h, "UTC", "2026-01-05", "09:00", 7);
+    harness_exec(h, "UPDATE ladder SET ack_expires_after = '30 minutes' WHERE id = 9;"
+                    "INSERT INTO incident (kind, user_id, event_id, starts_at, title, ladder_id)"
+                    " VALUES ('meeting', 1, 1, now() + interval '10 minutes', 'Stand-up', 9);"
+                    "SELECT incident_plan('{1}'); SELECT incident_acknowledge(1, 'owner');"
+                    "SELECT meeting_withdraw('{1}', 'the meeting was cancelled')");
+    harness_clock_advance(h, "31 minutes");
+    assert_string_equal(harness_rows(h, "SELECT incident_resume()"), "");
+    assert_string_equal(harness_text(h, "SELECT status FROM incident"), "acknowledged");
+}
+
 static void test_the_auditor_finds_each_fault_once(void **state)
 {
     static const char *const AUDIT =
@@ -378,6 +394,7 @@ int main(void)
         TEST(test_what_repeats_keeps_its_distance_when_it_is_brought_forward),
         TEST(test_escalating_passes_over_a_call_that_is_made_again),
         TEST(test_an_acknowledgement_expires_and_the_ladder_goes_on),
+        TEST(test_the_ladder_of_what_was_cancelled_does_not_go_on),
         TEST(test_the_auditor_finds_each_fault_once),
         TEST(test_the_auditor_follows_up_a_failure),
         TEST(test_a_failing_check_becomes_an_incident_and_closes_again),
