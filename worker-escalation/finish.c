@@ -145,6 +145,8 @@ static const char *successor_text(const char *successor)
         return "; the next channel takes over";
     if (strcmp(successor, "next_rung") == 0)
         return "; the next rung takes over";
+    if (strcmp(successor, "again") == 0)
+        return "; nobody is left to tell, so it is tried again";
     return "; nobody is left to tell";
 }
 

@@ -98,8 +98,11 @@ RETURNS int LANGUAGE sql AS $$
     SELECT count(*)::int FROM moved AS m WHERE m.due_at <= now()
 $$;
 
--- As before; of a rung that repeats only the first round comes at once, and what has begun is not taken
--- for the next rung.
+-- As before, and:
+-- - Of a rung that repeats only the first round comes at once, and what has begun is not taken for the next
+--   rung.
+-- - Where nothing is left, what failed only because its provider did is tried again after as long as a circuit
+--   is open: 'again'. Of several contacts of a person it is the one that was not tried for longest.
 CREATE OR REPLACE FUNCTION notification_fail_over(failed_id bigint) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -144,7 +147,28 @@ BEGIN
         AND n.id <> failed.id) THEN
         RETURN 'next_rung';
     END IF;
-    RETURN 'nobody';
+    INSERT INTO notification (org_id, incident_id, rung_id, round, user_id, contact_method_id, channel,
+        mode, kind, gate, policy, revision, body, due_at, next_attempt_at, useless_after, idempotency_key)
+    SELECT DISTINCT ON (l.user_id) l.org_id, l.incident_id, l.rung_id, l.round, l.user_id, l.contact_method_id,
+        l.channel, l.mode, l.kind, l.gate, l.policy, l.revision, l.body, l.due_at,
+        now() + interval '30 seconds', l.useless_after,
+        format('incident:%s:%s:%s:%s:%s:c%s:a%s', l.incident_id, coalesce(l.rung_id, 0), l.round, l.user_id,
+            l.revision, l.contact_method_id, l.id)
+    FROM (
+        SELECT DISTINCT ON (n.user_id, n.contact_method_id) n.*
+        FROM notification AS n JOIN contact_method AS c ON c.id = n.contact_method_id
+        WHERE n.incident_id = failed.incident_id AND n.revision = failed.revision
+            AND n.useless_after > now() + interval '30 seconds'
+            AND contact_method_usable(c.channel, c.verified_at, c.disabled_at, c.stopped_at)
+        ORDER BY n.user_id, n.contact_method_id, n.id DESC) AS l
+    WHERE l.state = 'failed' AND l.sent_at IS NULL AND l.attempts > 0 AND l.rescues < 3
+        AND NOT coalesce((l.failure ->> 'final')::boolean, false)
+        -- What may have arrived was sent again before, four times.
+        AND NOT EXISTS (SELECT FROM attempt AS a
+            WHERE a.notification_id = l.id AND a.outcome IN ('ambiguous', 'lost'))
+    ORDER BY l.user_id, l.id
+    ON CONFLICT (idempotency_key) DO NOTHING;
+    RETURN CASE WHEN FOUND THEN 'again' ELSE 'nobody' END;
 END
 $$;
 
