@@ -44,6 +44,7 @@ struct reach {
     int64_t rescue_at_ms; /* the deadline of what another process holds; 0: none known */
     bool polls_due;
     bool taking_polls;
+    int poll_limit; /* of the questions being taken, or the last */
     size_t polling; /* questions under way */
 };
 
