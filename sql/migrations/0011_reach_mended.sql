@@ -101,6 +101,7 @@ $$;
 -- As before, and:
 -- - Of a rung that repeats only the first round comes at once, and what has begun is not taken for the next
 --   rung.
+-- - A notice or a greeting takes the person's next contact too, but not where it may have arrived.
 -- - Where nothing is left, what failed only because its provider did is tried again after as long as a circuit
 --   is open: 'again'. Of several contacts of a person it is the one that was not tried for longest.
 CREATE OR REPLACE FUNCTION notification_fail_over(failed_id bigint) RETURNS text
@@ -110,6 +111,24 @@ DECLARE
     at_position int;
 BEGIN
     SELECT n.* INTO STRICT failed FROM notification AS n WHERE n.id = failed_id;
+    IF failed.incident_id IS NULL THEN
+        INSERT INTO notification (org_id, user_id, contact_method_id, channel, mode, kind, gate, policy, body,
+            due_at, next_attempt_at, useless_after, idempotency_key)
+        SELECT failed.org_id, failed.user_id, c.contact_method_id, c.channel, c.mode, failed.kind, failed.gate,
+            failed.policy, failed.body, failed.due_at, now(), failed.useless_after,
+            format('%s:c%s', failed.idempotency_key, c.contact_method_id)
+        FROM contact_order(failed.user_id, failed.mode) AS c
+        WHERE failed.useless_after > now() AND failed.kind <> 'contact_verification'
+            AND NOT EXISTS (SELECT FROM attempt AS a
+                WHERE a.notification_id = failed.id AND a.outcome IN ('ambiguous', 'lost'))
+            AND NOT EXISTS (SELECT FROM notification AS n
+                WHERE n.contact_method_id = c.contact_method_id AND n.incident_id IS NULL
+                    AND starts_with(failed.idempotency_key, n.idempotency_key))
+        ORDER BY c.ordinal
+        LIMIT 1
+        ON CONFLICT (idempotency_key) DO NOTHING;
+        RETURN CASE WHEN FOUND THEN 'next_channel' END;
+    END IF;
     PERFORM FROM incident AS i WHERE i.id = failed.incident_id AND i.status = 'open'
         AND i.revision = failed.revision FOR NO KEY UPDATE;
     IF NOT FOUND THEN

@@ -197,6 +197,39 @@ static void test_what_failed_for_a_while_is_tried_again_when_nothing_is_left(voi
     assert_string_equal(fail_newest(h, false), "nobody");
 }
 
+/* What concerns no incident is told through the next contact too, where it did not arrive for sure. */
+static void test_a_notice_takes_the_next_contact(void **state)
+{
+    static const char *const NEWEST = "SELECT channel, mode, body, policy, due_at <= now()"
+                                      " FROM notification ORDER BY id DESC LIMIT 1";
+    struct harness *h = *state;
+
+    add_people(h);
+    harness_exec(h, "SELECT notification_tell(1, 'calendar_dead', 'k', 'Connect it again')");
+    assert_string_equal(fail_newest(h, true), "next_channel");
+    assert_string_equal(
+        harness_rows(h, NEWEST), "console|message|Connect it again|at_most_once|t");
+    assert_string_equal(fail_newest(h, false), "next_channel");
+    assert_string_equal(
+        harness_rows(h, NEWEST), "twilio_voice|call|Connect it again|at_most_once|t");
+    assert_null(fail_newest(h, true));
+    harness_exec(h, "SELECT notification_tell(1, 'calendar_dead', 'later', 'Connect it again');"
+                    "INSERT INTO attempt (notification_id, number, circuit, daemon_id, fence,"
+                    " started_at, deadline_at, finished_at, outcome) SELECT max(id), 1, 'x', 1, 1,"
+                    " now(), now(), now(), 'ambiguous' FROM notification");
+    assert_null(fail_newest(h, false));
+}
+
+static void test_a_code_goes_to_its_contact_alone(void **state)
+{
+    struct harness *h = *state;
+
+    add_people(h);
+    harness_exec(h, "UPDATE contact_method SET verified_at = NULL WHERE id = 1;"
+                    "SELECT contact_method_verify_begin(1)");
+    assert_null(fail_newest(h, true));
+}
+
 /* --- acknowledging ---------------------------------------------------------------------------- */
 
 static void test_acknowledging(void **state)
@@ -430,6 +463,8 @@ int main(void)
         TEST(test_after_a_failure_the_next_channel_then_the_next_rung),
         TEST(test_a_rung_of_two_goes_on_while_one_is_reached),
         TEST(test_what_failed_for_a_while_is_tried_again_when_nothing_is_left),
+        TEST(test_a_notice_takes_the_next_contact),
+        TEST(test_a_code_goes_to_its_contact_alone),
         TEST(test_acknowledging),
         TEST(test_an_answer_older_than_the_climb_is_refused),
         TEST(test_what_is_in_flight_is_said_and_left),
