@@ -272,6 +272,25 @@ static void test_a_bundle_that_is_not_delivered_fails_over_whole(void **state)
     assert_int_equal(harness_proc_count_log(p, "MESSAGE  owner    \"Meeting"), 3);
 }
 
+/* What a circuit holds fills no log. */
+static void test_what_a_circuit_holds_is_told_at_a_rate(void **state)
+{
+    enum { MANY = 40 };
+    struct reach_world *w = *state;
+    struct harness_proc *p;
+
+    reach_world_people(w, "twilio_sms", NULL);
+    reach_world_alerts(w, MANY);
+    harness_exec(w->h, "INSERT INTO circuit (name, state, opened_at, open_until)"
+                       " VALUES ('twilio_sms', 'open', now(), now() + interval '1 hour')");
+    p = reach_world_worker(w, NULL);
+    harness_awaitf(w->h, SOON_MS,
+        "SELECT count(*) = %d FROM notification WHERE reason = 'the circuit of twilio_sms is open'",
+        MANY);
+    assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
+    assert_in_range(harness_proc_count_log(p, "held: the circuit of twilio_sms is open"), 1, 3);
+}
+
 static void test_stop_and_start(void **state)
 {
     struct reach_world *w = *state;
@@ -353,6 +372,7 @@ int main(void)
         TEST(test_a_bundle_of_unknown_outcome_is_settled),
         TEST(test_a_bundle_that_fails_fails_over_whole),
         TEST(test_a_bundle_that_is_not_delivered_fails_over_whole),
+        TEST(test_what_a_circuit_holds_is_told_at_a_rate),
         TEST(test_stop_and_start),
         TEST(test_a_zone_that_nobody_knows),
         TEST(test_quiet_hours_by_the_persons_clock),
