@@ -200,8 +200,10 @@ static void on_polls(void *arg, struct db_result *res)
                 service_jobs(r->service), r->config, r->circuits, res, row, on_poll_ended, r) == 0)
             r->polling++;
     }
-    if (!res->err && db_rows(res) == r->poll_limit)
+    if (!res->err && db_rows(res) == r->poll_limit) {
         r->polls_due = true; /* there may be more as soon as one of these is answered */
+        loop_defer_start(r->turn);
+    }
 }
 
 void reach_poll(struct reach *r)
