@@ -238,7 +238,7 @@ static const struct hearing replies[] = {
     {"STOP", "", REPLY(" Stop "), "stopped", AS_IT_WAS},
     {"UNSUBSCRIBE", "", REPLY("unsubscribe"), "stopped", AS_IT_WAS},
     {"START", REPLY_BY("twilio_sms", "+15551001", "stop", "j") ";", REPLY("START"), "started",
-        AS_IT_WAS},
+        AS_IT_WAS ", 100 scheduled"}, /* the check-in, which this world left out */
     {"yes, to \"Are you there?\"", "", REPLY("Yes"), TAKEN, ENDED},
     {"yes, after STOP", REPLY_BY("twilio_sms", "+15551001", "stop", "j") ";", REPLY("Yes"),
         "started", AS_IT_WAS},
