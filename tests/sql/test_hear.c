@@ -241,7 +241,7 @@ static const struct hearing replies[] = {
         AS_IT_WAS ", 100 scheduled"}, /* the check-in, which this world left out */
     {"yes, to \"Are you there?\"", "", REPLY("Yes"), TAKEN, ENDED},
     {"yes, after STOP", REPLY_BY("twilio_sms", "+15551001", "stop", "j") ";", REPLY("Yes"),
-        "started", AS_IT_WAS},
+        "started", AS_IT_WAS ", 100 scheduled"},
     {"after the climb", CLIMBED, REPLY("ack"), TOO_LATE, AS_IT_WAS},
     {"after the climb, with more to come",
         CLIMBED "INSERT INTO notification (incident_id, user_id, contact_method_id, channel, mode,"
