@@ -10,9 +10,10 @@
 
 /* ValidityPeriod: 1 to 36000 seconds, and more than 5 are recommended, because less is mostly over
  * before the message has left Twilio (docs/messaging/api/message-resource; error 90007). */
-#define VALIDITY_MIN_S   6
-#define VALIDITY_MAX_S   36000
-/* A longer body is refused whole (error 21617). Of characters, of which there are never more than bytes.
+#define VALIDITY_MIN_S 6
+#define VALIDITY_MAX_S 36000
+/* A longer body is refused whole (error 21617). Of characters, of which there are never more than
+ * bytes.
  */
 #define BODY_MAX ((size_t)1600)
 /* What follows each text of a body: an ellipsis, its reference, "; ". */
@@ -62,7 +63,8 @@ static void add_one(const struct message *m, size_t max, struct buf *out)
     buf_release(&text);
 }
 
-/* Each text with its reference, those of a bundle after their number; none takes the room of another. */
+/* Each text with its reference, those of a bundle after their number; none takes the room of
+ * another. */
 static void add_text(const struct reach_config *config, const struct message *m, struct buf *out)
 {
     struct buf link = BUF_INIT(BODY_MAX / 2); /* one that is longer is left out */

@@ -33,8 +33,8 @@ struct delivery *finish_list_pop(struct finish_list *list)
     return d;
 }
 
-/* All that an open circuit holds comes back at the same moment: a line at most so often, with how many
- * there were beyond it. */
+/* All that an open circuit holds comes back at the same moment: a line at most so often, with how
+ * many there were beyond it. */
 #define HELD_LINE_MS 10000
 
 /* --- the statement ------------------------------------------------------------------------ */

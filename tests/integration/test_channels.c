@@ -213,8 +213,8 @@ static void test_a_call_that_nobody_took_is_made_again(void **state)
     assert_int_equal(fake_delivered(r->fake, "vapi", REACH_OWNER), 2);
 }
 
-/* Nobody can press a key in a call of Vapi's, whatever address the gateway has: who has listened to it
- * is not called again and again. */
+/* Nobody can press a key in a call of Vapi's, whatever address the gateway has: who has listened to
+ * it is not called again and again. */
 static void test_a_call_that_somebody_took_is_not_made_again(void **state)
 {
     struct channels_world *w = *state;

@@ -103,8 +103,8 @@ static void test_a_late_finish_is_thrown_away(void **state)
         "1|lost\n2|accepted");
 }
 
-/* While more questions are due than are asked at a time, a claim has nothing to come back for: it would
- * come back at once, as long as the provider takes to answer. */
+/* While more questions are due than are asked at a time, a claim has nothing to come back for: it
+ * would come back at once, as long as the provider takes to answer. */
 static void test_a_question_that_is_due_wakes_no_claim(void **state)
 {
     static const char *const args[] = {
@@ -121,8 +121,7 @@ static void test_a_question_that_is_due_wakes_no_claim(void **state)
     r = PQexecParams(conn, SQL_claim_notifications.text, 8, NULL, args, NULL, NULL, 0);
     assert_int_equal(PQntuples(r), 1);
     assert_string_equal(PQgetvalue(r, 0, PQfnumber(r, "polls_due")), "t");
-    assert_in_range(
-        strtol(PQgetvalue(r, 0, PQfnumber(r, "next_in_ms")), NULL, 10), 1, 30000);
+    assert_in_range(strtol(PQgetvalue(r, 0, PQfnumber(r, "next_in_ms")), NULL, 10), 1, 30000);
     PQclear(r);
     harness_disconnect(w->h, conn);
 }

@@ -274,12 +274,15 @@ static const struct hearing replies[] = {
     {"two are open, the second", SECOND_MEETING, REPLY("2"), TAKEN, AS_IT_WAS ", 100 accepted"},
     {"two are open, the first", SECOND_MEETING, REPLY("1"), TAKEN, ENDED ", 100 accepted"},
     {"a number that was told, of what was acknowledged since",
-        SECOND_MEETING REPLY_BY("twilio_sms", "+15551001", "ack", "j") ";" ACKNOWLEDGED
-        "INSERT INTO incident (kind, user_id, event_id, starts_at, title, ladder_id)"
-        " VALUES ('meeting', 1, 3, now() + interval '3 minutes', 'Retro', 1);"
-        "UPDATE notification SET incident_id = (SELECT max(id) FROM incident) WHERE id = 2;"
-        "UPDATE notification SET contact_method_id = 1, state = 'accepted', pending = false,"
-        " locked_at = NULL, locked_by = NULL, fence = NULL, sent_at = now() WHERE id = 2;",
+        SECOND_MEETING REPLY_BY("twilio_sms", "+15551001", "ack",
+            "j") ";" ACKNOWLEDGED
+                 "INSERT INTO incident (kind, user_id, event_id, starts_at, title, ladder_id)"
+                 " VALUES ('meeting', 1, 3, now() + interval '3 minutes', 'Retro', 1);"
+                 "UPDATE notification SET incident_id = (SELECT max(id) FROM incident) WHERE id = "
+                 "2;"
+                 "UPDATE notification SET contact_method_id = 1, state = 'accepted', pending = "
+                 "false,"
+                 " locked_at = NULL, locked_by = NULL, fence = NULL, sent_at = now() WHERE id = 2;",
         REPLY("1"), "acknowledged: Stand-up was acknowledged before. Still open: 2.",
         "acknowledged: 1 accepted, 2 accepted, 3 cancelled, 4 cancelled, 100 accepted"},
     {"a number that nobody was told is free again",

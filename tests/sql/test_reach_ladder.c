@@ -114,8 +114,8 @@ static void test_an_override_leaves_a_call_that_is_made_again(void **state)
                     " WHERE id = 1; SELECT notification_report(1, 'answered', NULL, false, true);"
                     "INSERT INTO rotation_override (rotation_id, user_id, from_at, until_at)"
                     " VALUES (1, 3, '2100-01-05 11:00Z', '2100-01-05 13:00Z')");
-    assert_string_equal(harness_rows(h, "SELECT state FROM notification ORDER BY id"),
-        "delivered\nscheduled");
+    assert_string_equal(
+        harness_rows(h, "SELECT state FROM notification ORDER BY id"), "delivered\nscheduled");
 }
 
 static void test_who_comes_to_be_on_call_is_asked_of_what_is_open(void **state)
@@ -127,8 +127,7 @@ static void test_who_comes_to_be_on_call_is_asked_of_what_is_open(void **state)
     add_incident(h, "now()");
     assert_int_equal(harness_int(h, "SELECT count(*) FROM notification"), 0);
     harness_exec(h, "INSERT INTO rotation_member VALUES (1, 1, 3)");
-    assert_string_equal(
-        harness_rows(h, "SELECT user_id, state, due_at <= now() FROM notification"),
+    assert_string_equal(harness_rows(h, "SELECT user_id, state, due_at <= now() FROM notification"),
         "3|scheduled|t");
 }
 
@@ -171,11 +170,11 @@ static void test_what_repeats_keeps_its_distance_when_it_is_brought_forward(void
                     " WHERE state = 'failed'");
     assert_string_equal(harness_rows(h, PLAN), "0|0|t\n1|20|t\n2|40|t");
     harness_exec(h, "ROLLBACK");
-    assert_string_equal(harness_text(h, "SELECT incident_escalate(1)"),
-        "incident 1 climbs to rung 2: 1 due now");
+    assert_string_equal(
+        harness_text(h, "SELECT incident_escalate(1)"), "incident 1 climbs to rung 2: 1 due now");
     assert_string_equal(harness_rows(h, PLAN), "0|0|t\n1|20|t\n2|40|t");
-    assert_string_equal(harness_text(h, "SELECT incident_escalate(1)"),
-        "incident 1 climbs to rung 2: 1 due now");
+    assert_string_equal(
+        harness_text(h, "SELECT incident_escalate(1)"), "incident 1 climbs to rung 2: 1 due now");
     assert_string_equal(harness_rows(h, PLAN), "0|0|t\n1|0|t\n2|20|t");
 }
 
@@ -185,15 +184,16 @@ static void test_escalating_passes_over_a_call_that_is_made_again(void **state)
     struct harness *h = *state;
 
     add_rotation(h, "UTC", "2026-01-05", "09:00", 7);
-    harness_exec(h, "UPDATE ladder_rung SET mode = 'call' WHERE ladder_id = 9;"
-                    "INSERT INTO ladder_rung (ladder_id, position, after, mode, gate, target,"
-                    " useful_for) VALUES (9, 2, '30 min', 'call', 'escalation', 'owner', '10 min')");
+    harness_exec(h,
+        "UPDATE ladder_rung SET mode = 'call' WHERE ladder_id = 9;"
+        "INSERT INTO ladder_rung (ladder_id, position, after, mode, gate, target,"
+        " useful_for) VALUES (9, 2, '30 min', 'call', 'escalation', 'owner', '10 min')");
     add_incident(h, "now()");
     harness_exec(h, "UPDATE notification SET state = 'sending', attempts = 1 WHERE id = 1;"
                     "UPDATE notification SET state = 'accepted', pending = false, sent_at = now()"
                     " WHERE id = 1; SELECT notification_report(1, 'answered', NULL, false, true)");
-    assert_string_equal(harness_text(h, "SELECT incident_escalate(1)"),
-        "incident 1 climbs to rung 2: 1 due now");
+    assert_string_equal(
+        harness_text(h, "SELECT incident_escalate(1)"), "incident 1 climbs to rung 2: 1 due now");
 }
 
 static void test_an_acknowledgement_expires_and_the_ladder_goes_on(void **state)

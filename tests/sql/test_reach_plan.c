@@ -170,7 +170,8 @@ static const char *fail_newest(struct harness *h, bool final)
     return harness_text(h, "SELECT notification_fail_over(max(id)) FROM notification");
 }
 
-/* A provider that is away for a moment, and another contact that is dead, are no reason to give up. */
+/* A provider that is away for a moment, and another contact that is dead, are no reason to give up.
+ */
 static void test_what_failed_for_a_while_is_tried_again_when_nothing_is_left(void **state)
 {
     static const char *const NEWEST = "SELECT channel, state, round(extract(epoch FROM"
@@ -197,7 +198,8 @@ static void test_what_failed_for_a_while_is_tried_again_when_nothing_is_left(voi
     assert_string_equal(fail_newest(h, false), "nobody");
 }
 
-/* What concerns no incident is told through the next contact too, where it did not arrive for sure. */
+/* What concerns no incident is told through the next contact too, where it did not arrive for sure.
+ */
 static void test_a_notice_takes_the_next_contact(void **state)
 {
     static const char *const NEWEST = "SELECT channel, mode, body, policy, due_at <= now()"
@@ -207,8 +209,7 @@ static void test_a_notice_takes_the_next_contact(void **state)
     add_people(h);
     harness_exec(h, "SELECT notification_tell(1, 'calendar_dead', 'k', 'Connect it again')");
     assert_string_equal(fail_newest(h, true), "next_channel");
-    assert_string_equal(
-        harness_rows(h, NEWEST), "console|message|Connect it again|at_most_once|t");
+    assert_string_equal(harness_rows(h, NEWEST), "console|message|Connect it again|at_most_once|t");
     assert_string_equal(fail_newest(h, false), "next_channel");
     assert_string_equal(
         harness_rows(h, NEWEST), "twilio_voice|call|Connect it again|at_most_once|t");
