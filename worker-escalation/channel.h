@@ -88,6 +88,7 @@ struct channel {
     const char *name;   /* of contact_method.channel; the circuit has the same name */
     bool bundles;       /* several pending messages to one contact leave as one */
     bool logs_delivery; /* each attempt gets a row of webhook_delivery_log */
+    bool takes_keys;    /* with PUBLIC_URL set a call takes the key that acknowledges */
     /* Why it cannot be used as configured, or NULL when it can. */
     const char *(*missing)(const struct reach_config *config);
     /* Plays the message here and now; then the rest is NULL. 0 or an error. */

@@ -5,13 +5,19 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "worker-escalation/twilio.h"
 
 /* ValidityPeriod: 1 to 36000 seconds, and more than 5 are recommended, because less is mostly over
  * before the message has left Twilio (docs/messaging/api/message-resource; error 90007). */
-#define VALIDITY_MIN_S   6
-#define VALIDITY_MAX_S   36000
-#define BUNDLE_BYTES_MAX ((size_t)8192)
+#define VALIDITY_MIN_S 6
+#define VALIDITY_MAX_S 36000
+/* A longer body is refused whole (error 21617). Of characters, of which there are never more than
+ * bytes.
+ */
+#define BODY_MAX ((size_t)1600)
+/* What follows each text of a body: an ellipsis, its reference, "; ". */
+#define TAIL_MAX ((size_t)32)
 
 static const char *missing_account(const struct reach_config *config)
 {
@@ -39,30 +45,53 @@ static void add_number(struct channel_request *r, const char *name, const char *
     channel_request_form(r, name, buf_str(into));
 }
 
-/* Each text with its reference; those of a bundle after their number. */
+/* At most `max` bytes of the text, and its reference. */
+static void add_one(const struct message *m, size_t max, struct buf *out)
+{
+    struct buf text = BUF_INIT(4 * MESSAGE_TEXT_MAX);
+    size_t kept;
+
+    message_text(m, MESSAGE_WRITTEN, &text);
+    kept = utf8_clip(buf_str(&text), text.len, max);
+    buf_add(out, buf_str(&text), kept);
+    if (kept < text.len)
+        buf_add_str(out, UTF8_ELLIPSIS);
+    buf_add_char(out, ' ');
+    twilio_reference(m->notification_id, out);
+    if (buf_err(&text))
+        out->err = buf_err(&text);
+    buf_release(&text);
+}
+
+/* Each text with its reference, those of a bundle after their number; none takes the room of
+ * another. */
 static void add_text(const struct reach_config *config, const struct message *m, struct buf *out)
 {
-    int n = 0;
+    struct buf link = BUF_INIT(BODY_MAX / 2); /* one that is longer is left out */
+    size_t n = 0, room;
 
     for (const struct message *each = m; each; each = each->also)
         n++;
     if (n > 1)
-        buf_addf(out, "%d alerts: ", n);
+        buf_addf(out, "%zu alerts: ", n);
+    else
+        channel_add_link(config, m, " ", &link);
+    if (buf_err(&link))
+        buf_reset(&link);
+    room = (BODY_MAX - out->len - link.len) / n - TAIL_MAX;
     for (const struct message *each = m; each; each = each->also) {
-        message_text(each, MESSAGE_WRITTEN, out);
-        buf_add_char(out, ' ');
-        twilio_reference(each->notification_id, out);
+        add_one(each, room, out);
         if (each->also)
             buf_add_str(out, "; ");
     }
-    if (n == 1)
-        channel_add_link(config, m, " ", out);
+    buf_add_str(out, buf_str(&link));
+    buf_release(&link);
 }
 
 static int build(const struct reach_config *config, const struct message *m, const char *prefix,
     const char *from, struct channel_request *r)
 {
-    struct buf value = BUF_INIT(BUNDLE_BYTES_MAX);
+    struct buf value = BUF_INIT(2 * BODY_MAX);
     int64_t validity = m->useful_s;
     int err;
 

@@ -103,6 +103,7 @@ static void judge(const struct http_response *response, struct outcome *out)
 
 const struct channel channel_twilio_voice = {
     .name = "twilio_voice",
+    .takes_keys = true,
     .missing = missing,
     .build = build,
     .judge = judge,

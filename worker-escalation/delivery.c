@@ -322,8 +322,7 @@ struct delivery *delivery_take_member(struct delivery *leader)
     d->next = NULL;
     d->outcome = leader->outcome;
     if (d->outcome.kind == OUTCOME_ACCEPTED) {
-        d->outcome.kind = OUTCOME_BUNDLED;
-        d->outcome.provider_id[0] = '\0';
+        d->outcome.kind = OUTCOME_BUNDLED; /* the provider's id tells in which message */
         d->outcome.poll_ms = -1;
     }
     return d;

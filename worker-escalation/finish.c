@@ -33,6 +33,10 @@ struct delivery *finish_list_pop(struct finish_list *list)
     return d;
 }
 
+/* All that an open circuit holds comes back at the same moment: a line at most so often, with how
+ * many there were beyond it. */
+#define HELD_LINE_MS 10000
+
 /* --- the statement ------------------------------------------------------------------------ */
 
 /* The arrays of the statement, one element a delivery. */
@@ -145,6 +149,8 @@ static const char *successor_text(const char *successor)
         return "; the next channel takes over";
     if (strcmp(successor, "next_rung") == 0)
         return "; the next rung takes over";
+    if (strcmp(successor, "again") == 0)
+        return "; nobody is left to tell, so it is tried again";
     return "; nobody is left to tell";
 }
 
@@ -163,8 +169,18 @@ static void log_accepted(const struct delivery *d, int64_t lateness_ms)
         m->title ? ": \"" : "", m->title ? m->title : "", m->title ? "\"" : "");
 }
 
+static void log_held(const struct delivery *d, struct log_rate *held_lines)
+{
+    uint64_t more;
+
+    if (log_rate_allow(held_lines, HELD_LINE_MS, &more))
+        log_info(F(FIELDS(d), F_INT("more", (int64_t)more)),
+            "%s to %s held: the circuit of %s is open", message_label(&d->message),
+            d->message.person, d->message.channel);
+}
+
 static void read_row(const struct delivery *d, const struct db_result *r, int row, json_t *lateness,
-    struct finish_news *news)
+    struct log_rate *held_lines, struct finish_news *news)
 {
     const struct message *m = &d->message;
     const struct failure *f = &d->outcome.failure;
@@ -190,8 +206,7 @@ static void read_row(const struct delivery *d, const struct db_result *r, int ro
         else
             news->retried++;
         if (d->outcome.kind == OUTCOME_DIVERTED)
-            log_info(F(FIELDS(d)), "%s to %s held: the circuit of %s is open", message_label(m),
-                m->person, m->channel);
+            log_held(d, held_lines);
         else if (f->code)
             log_failure(LOG_LEVEL_WARN, f, F(FIELDS(d), F_INT("retry_in_ms", retry_ms)),
                 "%s to %s not delivered yet (%s)", message_label(m), m->person, m->channel);
@@ -222,7 +237,7 @@ static int find_row(const struct db_result *r, int64_t id, int hint)
 }
 
 void finish_read(const struct finish_list *list, const struct db_result *r, json_t *lateness,
-    struct finish_news *ret_news)
+    struct log_rate *held_lines, struct finish_news *ret_news)
 {
     struct finish_news news = {.next_in_ms = -1};
     int hint = 0;
@@ -232,7 +247,7 @@ void finish_read(const struct finish_list *list, const struct db_result *r, json
         if (row < 0)
             continue;
         hint = row + 1;
-        read_row(d, r, row, lateness, &news);
+        read_row(d, r, row, lateness, held_lines, &news);
     }
     *ret_news = news;
 }

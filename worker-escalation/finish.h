@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/log.h"
 #include "worker-escalation/delivery.h"
 #include "worker-escalation/lateness.h"
 
@@ -32,8 +33,8 @@ struct finish_news {
 };
 
 /* Reads the answer: one log line a delivery that an operator cares about, its lateness into the
- * histogram (may be NULL). */
+ * histogram (may be NULL). What an open circuit holds gets a line at `held_lines`' rate. */
 void finish_read(const struct finish_list *list, const struct db_result *r, json_t *lateness,
-    struct finish_news *ret_news);
+    struct log_rate *held_lines, struct finish_news *ret_news);
 
 #endif

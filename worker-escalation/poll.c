@@ -86,8 +86,8 @@ static enum step run_report(struct job *job, const struct event *ev)
         db_arg_str(&args, report_name(p->report));
         db_arg_str(&args, failure);
         db_arg_bool(&args, p->outcome.contact_dead);
-        /* Without a gateway nobody can press a key: an answered call is all that can be had. */
-        db_arg_bool(&args, p->config->public_url != NULL);
+        /* Where nobody can press a key an answered call is all that can be had. */
+        db_arg_bool(&args, p->channel->takes_keys && p->config->public_url != NULL);
         return job_query(job, &SQL_report_notification, &args, DB_RETRY);
     }
     if (ev->kind != EVENT_DB)

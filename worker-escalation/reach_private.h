@@ -26,6 +26,7 @@ struct reach {
     struct finish_list done;      /* ended, not reported */
     struct finish_list reporting; /* in the statement under way */
     size_t report_max;            /* 1 after a batch was refused */
+    struct log_rate held_lines;   /* of what open circuits hold */
     int64_t in_hand;              /* claimed and not reported */
     int64_t in_flight[16];        /* by channel, claimed and not over */
 
@@ -44,6 +45,7 @@ struct reach {
     int64_t rescue_at_ms; /* the deadline of what another process holds; 0: none known */
     bool polls_due;
     bool taking_polls;
+    int poll_limit; /* of the questions being taken, or the last */
     size_t polling; /* questions under way */
 };
 

@@ -75,7 +75,7 @@ static void on_reported(void *arg, struct db_result *res)
         return;
     }
     if (!res->err) {
-        finish_read(&r->reporting, res, r->lateness, &news);
+        finish_read(&r->reporting, res, r->lateness, &r->held_lines, &news);
         count_news(r, &news);
         if (news.next_in_ms >= 0)
             service_wake_in(r->service, news.next_in_ms);

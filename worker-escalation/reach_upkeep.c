@@ -200,6 +200,10 @@ static void on_polls(void *arg, struct db_result *res)
                 service_jobs(r->service), r->config, r->circuits, res, row, on_poll_ended, r) == 0)
             r->polling++;
     }
+    if (!res->err && db_rows(res) == r->poll_limit) {
+        r->polls_due = true; /* there may be more as soon as one of these is answered */
+        loop_defer_start(r->turn);
+    }
 }
 
 void reach_poll(struct reach *r)
@@ -208,8 +212,9 @@ void reach_poll(struct reach *r)
 
     if (!r->polls_due || r->taking_polls || r->draining || r->polling >= POLLS_MAX)
         return;
+    r->poll_limit = (int)(POLLS_MAX - r->polling);
     db_args_init(&args);
-    db_arg_int(&args, (int64_t)(POLLS_MAX - r->polling));
+    db_arg_int(&args, r->poll_limit);
     r->taking_polls =
         db_conn_send(service_db(r->service), &SQL_claim_polls, &args, 0, on_polls, r) == 0;
     r->polls_due = false;

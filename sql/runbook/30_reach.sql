@@ -66,16 +66,12 @@ BEGIN
     SELECT min(r.position) INTO next_position
     FROM notification AS n JOIN ladder_rung AS r ON r.id = n.rung_id
     WHERE n.incident_id = it.id AND n.revision = it.revision AND n.state = 'scheduled' AND n.due_at > now()
-        AND (n.gate = 'escalation' OR NOT to_others);
+        AND (n.gate = 'escalation' OR NOT to_others)
+        AND NOT notification_rung_is_begun(n.incident_id, n.rung_id, n.round, n.revision);
     IF next_position IS NULL THEN
         RETURN format('refused: incident %s has no rung left', it.id);
     END IF;
-    UPDATE notification AS n
-    SET due_at = now(), next_attempt_at = now(), reason = 'brought forward by ' || who
-    FROM ladder_rung AS r
-    WHERE r.id = n.rung_id AND r.position = next_position AND n.incident_id = it.id
-        AND n.revision = it.revision AND n.state = 'scheduled' AND n.due_at > now();
-    GET DIAGNOSTICS climbed = ROW_COUNT;
+    climbed := incident_bring_forward(it.id, it.revision, next_position, 'brought forward by ' || who);
     PERFORM pg_notify('tocsin_worker-escalation', '');
     RETURN format('incident %s climbs to rung %s: %s due now', it.id, next_position, climbed);
 END

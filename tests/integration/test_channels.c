@@ -213,6 +213,28 @@ static void test_a_call_that_nobody_took_is_made_again(void **state)
     assert_int_equal(fake_delivered(r->fake, "vapi", REACH_OWNER), 2);
 }
 
+/* Nobody can press a key in a call of Vapi's, whatever address the gateway has: who has listened to
+ * it is not called again and again. */
+static void test_a_call_that_somebody_took_is_not_made_again(void **state)
+{
+    struct channels_world *w = *state;
+    struct reach_world *r = w->reach;
+    struct harness_proc *p;
+
+    add_owner(r, "vapi_voice", REACH_OWNER);
+    reach_world_alerts(r, 1);
+    harness_exec(r->h, "UPDATE notification SET mode = 'call'");
+    p = start_worker(w, "PUBLIC_URL=https://gate.example.org");
+    await_accepted(w, 1);
+    assert_int_equal(
+        fake_vapi_end(r->fake, fake_delivery_at(r->fake, 0)->id, "customer-ended-call"), 0);
+    reach_world_advance(r, "2 minutes");
+    harness_await(r->h, SOON_MS, "SELECT state = 'delivered' FROM notification WHERE id = 1");
+    assert_int_equal(harness_int(r->h, "SELECT count(*) FROM notification"), 1);
+    assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
+    assert_int_equal(fake_delivered(r->fake, "vapi", REACH_OWNER), 1);
+}
+
 /* --- email ---------------------------------------------------------------------------------- */
 
 /* A header of a mail up to its line's end; fails when there is none. The caller frees it. */
@@ -390,6 +412,7 @@ int main(void)
         TEST(test_slack_asks_for_patience),
         TEST(test_a_call_of_unknown_outcome_is_found_again),
         TEST(test_a_call_that_nobody_took_is_made_again),
+        TEST(test_a_call_that_somebody_took_is_not_made_again),
         TEST(test_a_mail_and_what_follows_it),
         TEST(test_a_repeat_has_the_same_id),
         TEST(test_refusals_of_a_mail),

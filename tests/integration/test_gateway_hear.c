@@ -345,9 +345,9 @@ static void test_replies(void **state)
     assert_says(w, "Acknowledged");
     assert_string_equal(harness_rows(w->h, "SELECT title, status FROM incident ORDER BY title"),
         "Meeting 1.|open\nMeeting 2.|acknowledged");
-    /* the number of one that is over is free, the other keeps its own */
+    /* the number of one that is over stands for nothing else, the other keeps its own */
     assert_int_equal(reply(w, REACH_OWNER, "2", "SMr3"), 200);
-    assert_says(w, "ACK");
+    assert_says(w, "Meeting 2. was acknowledged before. Still open: 1.");
     assert_int_equal(reply(w, REACH_OWNER, "OK!", "SMr4"), 200);
     assert_says(w, "Acknowledged");
     assert_int_equal(harness_int(w->h, "SELECT count(*) FROM incident WHERE status = 'open'"), 0);

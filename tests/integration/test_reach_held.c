@@ -183,6 +183,26 @@ static void test_several_messages_leave_as_one(void **state)
     assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
 }
 
+/* Each incident of a bundle has reached the others. */
+static void test_a_bundle_climbs(void **state)
+{
+    struct reach_world *w = *state;
+    struct harness_proc *p;
+
+    reach_world_people(w, "twilio_sms", NULL);
+    reach_world_alerts(w, 3);
+    add_last_rungs(w);
+    harness_exec(w->h, "UPDATE ladder_rung SET gate = 'escalation' WHERE position = 1;"
+                       "UPDATE notification SET gate = 'escalation'");
+    p = reach_world_worker(w, bundling);
+    harness_await(w->h, SOON_MS,
+        "SELECT count(*) = 2 FROM notification WHERE state = 'bundled' AND NOT pending");
+    assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
+    assert_int_equal(reach_world_delivered(w, NULL), 1);
+    assert_int_equal(
+        harness_int(w->h, "SELECT count(*) FROM incident WHERE climbed_position = 1"), 3);
+}
+
 /* A bundle that the provider took without an answer: all of it is found again, nothing leaves
  * twice. */
 static void test_a_bundle_of_unknown_outcome_is_settled(void **state)
@@ -223,6 +243,52 @@ static void test_a_bundle_that_fails_fails_over_whole(void **state)
         " WHERE channel = 'console' AND incident_id IS NOT NULL AND state = 'accepted'");
     assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
     assert_int_equal(harness_proc_count_log(p, "MESSAGE  owner    \"Meeting"), 3);
+}
+
+/* The carrier tells later that it could not be delivered: that is true of all that was in it. */
+static void test_a_bundle_that_is_not_delivered_fails_over_whole(void **state)
+{
+    struct reach_world *w = *state;
+    struct harness_proc *p;
+
+    reach_world_people(w, "twilio_sms", "console");
+    reach_world_alerts(w, 3);
+    add_last_rungs(w);
+    p = reach_world_worker(w, bundling);
+    harness_await(w->h, SOON_MS,
+        "SELECT count(*) = 3 FROM notification WHERE state IN ('accepted', 'bundled')");
+    assert_int_equal(
+        fake_twilio_set_status(w->fake, fake_delivery_at(w->fake, 0)->id, "undelivered", 30003), 0);
+    reach_world_advance(w, "61 seconds");
+    harness_await(w->h, SOON_MS,
+        "SELECT count(*) = 3 FROM notification WHERE channel = 'console' AND state = 'accepted'");
+    assert_string_equal(harness_rows(w->h, "SELECT state, count(*), count(*) FILTER (WHERE reason"
+                                           " LIKE 'it left in notification %: Twilio 30003: %')"
+                                           " FROM notification WHERE channel = 'twilio_sms'"
+                                           " AND incident_id IS NOT NULL AND NOT pending"
+                                           " GROUP BY 1"),
+        "failed|3|2");
+    assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
+    assert_int_equal(harness_proc_count_log(p, "MESSAGE  owner    \"Meeting"), 3);
+}
+
+/* What a circuit holds fills no log. */
+static void test_what_a_circuit_holds_is_told_at_a_rate(void **state)
+{
+    enum { MANY = 40 };
+    struct reach_world *w = *state;
+    struct harness_proc *p;
+
+    reach_world_people(w, "twilio_sms", NULL);
+    reach_world_alerts(w, MANY);
+    harness_exec(w->h, "INSERT INTO circuit (name, state, opened_at, open_until)"
+                       " VALUES ('twilio_sms', 'open', now(), now() + interval '1 hour')");
+    p = reach_world_worker(w, NULL);
+    harness_awaitf(w->h, SOON_MS,
+        "SELECT count(*) = %d FROM notification WHERE reason = 'the circuit of twilio_sms is open'",
+        MANY);
+    assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
+    assert_in_range(harness_proc_count_log(p, "held: the circuit of twilio_sms is open"), 1, 3);
 }
 
 static void test_stop_and_start(void **state)
@@ -302,8 +368,11 @@ int main(void)
         TEST(test_the_call_before_a_meeting_and_the_last_rung_pass),
         TEST(test_what_takes_the_place_of_that_call_passes),
         TEST(test_several_messages_leave_as_one),
+        TEST(test_a_bundle_climbs),
         TEST(test_a_bundle_of_unknown_outcome_is_settled),
         TEST(test_a_bundle_that_fails_fails_over_whole),
+        TEST(test_a_bundle_that_is_not_delivered_fails_over_whole),
+        TEST(test_what_a_circuit_holds_is_told_at_a_rate),
         TEST(test_stop_and_start),
         TEST(test_a_zone_that_nobody_knows),
         TEST(test_quiet_hours_by_the_persons_clock),

@@ -278,6 +278,28 @@ static void test_a_delivered_message_is_asked_for_no_more(void **state)
     assert_int_equal(fake_request_count(w->fake), 2);
 }
 
+/* So many at a time, and each. */
+static void test_all_are_asked_for(void **state)
+{
+    enum { MANY = 40 };
+    struct reach_world *w = *state;
+    struct harness_proc *p;
+
+    reach_world_people(w, "twilio_sms", NULL);
+    reach_world_alerts(w, MANY);
+    p = reach_world_worker(w, NULL);
+    harness_awaitf(
+        w->h, SOON_MS, "SELECT count(*) = %d FROM notification WHERE state = 'accepted'", MANY);
+    for (size_t i = 0; i < MANY; i++)
+        assert_int_equal(
+            fake_twilio_set_status(w->fake, fake_delivery_at(w->fake, i)->id, "delivered", 0), 0);
+    reach_world_advance(w, "61 seconds");
+    harness_awaitf(
+        w->h, SOON_MS, "SELECT count(*) = %d FROM notification WHERE state = 'delivered'", MANY);
+    assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
+    assert_int_equal(fake_request_count(w->fake), 2 * MANY);
+}
+
 /* A call that nobody answers is made again until it is of no more use. */
 static void test_redial(void **state)
 {
@@ -453,6 +475,7 @@ int main(void)
         TEST(test_at_most_once_is_not_sent_twice),
         TEST(test_an_undelivered_message_takes_the_next_channel),
         TEST(test_a_delivered_message_is_asked_for_no_more),
+        TEST(test_all_are_asked_for),
         TEST(test_redial),
         TEST(test_an_answered_call_without_a_key_is_made_again),
         TEST(test_a_voice_mail_is_called_again),

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "sql/worker-escalation.h"
 #include "tests/support/reach_world.h"
 
 #define ALERTS        160
@@ -102,6 +103,29 @@ static void test_a_late_finish_is_thrown_away(void **state)
         "1|lost\n2|accepted");
 }
 
+/* While more questions are due than are asked at a time, a claim has nothing to come back for: it
+ * would come back at once, as long as the provider takes to answer. */
+static void test_a_question_that_is_due_wakes_no_claim(void **state)
+{
+    static const char *const args[] = {
+        "1", "8", "{alerts,checkin,escalation}", "{}", "25000", "{}", "{}", "6"};
+    struct reach_world *w = *state;
+    PGconn *conn = harness_connect(w->h, "tocsin_worker_escalation");
+    PGresult *r;
+
+    reach_world_people(w, "twilio_sms", NULL);
+    reach_world_alerts(w, 2);
+    harness_exec(w->h, "UPDATE notification SET state = 'sending', attempts = 1;"
+                       "UPDATE notification SET state = 'accepted', pending = false,"
+                       " sent_at = now(), poll_at = now() + (id - 1.5) * interval '1 minute'");
+    r = PQexecParams(conn, SQL_claim_notifications.text, 8, NULL, args, NULL, NULL, 0);
+    assert_int_equal(PQntuples(r), 1);
+    assert_string_equal(PQgetvalue(r, 0, PQfnumber(r, "polls_due")), "t");
+    assert_in_range(strtol(PQgetvalue(r, 0, PQfnumber(r, "next_in_ms")), NULL, 10), 1, 30000);
+    PQclear(r);
+    harness_disconnect(w->h, conn);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, reach_world_setup, reach_world_teardown)
@@ -109,6 +133,7 @@ int main(void)
         TEST(test_two_processes),
         TEST(test_eight_processes),
         TEST(test_a_late_finish_is_thrown_away),
+        TEST(test_a_question_that_is_due_wakes_no_claim),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -85,6 +85,42 @@ static void test_a_code_verifies(void **state)
     assert_true(harness_bool(h, "SELECT verified_at IS NULL FROM contact_method WHERE id = 1"));
 }
 
+/* Meetings that were planned while nothing reached their owner are told through the new number. */
+static void test_what_is_open_is_planned_when_a_number_can_be_used(void **state)
+{
+    static const char *const able[] = {
+        "UPDATE contact_method SET verified_at = now()",
+        "UPDATE contact_method SET disabled_at = NULL",
+        "SELECT contact_heard('twilio_sms', '+15551001', 'start')",
+    };
+    static const char *const unable[] = {
+        "verified_at = NULL", "disabled_at = now()", "stopped_at = now()"};
+    struct harness *h = *state;
+
+    add_owner(h);
+    harness_exec(h, "DELETE FROM contact_method WHERE id = 2;"
+                    "UPDATE contact_method SET verified_at = now()");
+    for (size_t i = 0; i < sizeof able / sizeof able[0]; i++) {
+        harness_execf(h,
+            "UPDATE contact_method SET %s;"
+            "INSERT INTO incident (kind, user_id, event_id, starts_at, title, ladder_id)"
+            " VALUES ('meeting', 1, %zu, now() + interval '1 hour', 'Stand-up', 1);"
+            "SELECT incident_plan(array_agg(id)) FROM incident",
+            unable[i], i);
+        assert_int_equal(harness_intf(h,
+                             "SELECT count(*) FROM notification AS n JOIN incident AS i"
+                             " ON i.id = n.incident_id WHERE i.event_id = %zu",
+                             i),
+            0);
+        harness_exec(h, able[i]);
+        assert_int_equal(harness_intf(h,
+                             "SELECT count(*) FROM notification AS n JOIN incident AS i"
+                             " ON i.id = n.incident_id WHERE i.event_id = %zu",
+                             i),
+            3);
+    }
+}
+
 static void test_five_tries_and_ten_minutes(void **state)
 {
     struct harness *h = *state;
@@ -148,16 +184,42 @@ static void test_its_person_hears_of_a_dead_contact(void **state)
         "unsubscribed. Messages go to your other contacts.");
 }
 
+/* That STOP was said may be known by a message that Twilio refused alone. */
+static void test_start_after_a_message_that_was_refused(void **state)
+{
+    static const struct {
+        const char *reason;
+        const char *word;
+        int64_t disabled;
+    } cases[] = {{"Twilio 21610: the recipient sent STOP", "START", 0},
+        {"Twilio 21610: the recipient sent STOP", "yes", 0},
+        {"Twilio 21614: ''To'' is not a mobile number", "START", 1}};
+    struct harness *h = *state;
+
+    add_owner(h);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        harness_execf(h,
+            "UPDATE contact_method SET disabled_at = now(), disabled_reason = '%s' WHERE id = 1;"
+            "SELECT contact_heard('twilio_sms', '+15551001', '%s')",
+            cases[i].reason, cases[i].word);
+        assert_int_equal(
+            harness_int(h, "SELECT count(*) FROM contact_method WHERE disabled_at IS NOT NULL"),
+            cases[i].disabled);
+    }
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, harness_setup, harness_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_addresses),
         TEST(test_a_code_verifies),
+        TEST(test_what_is_open_is_planned_when_a_number_can_be_used),
         TEST(test_five_tries_and_ten_minutes),
         TEST(test_what_needs_no_code),
         TEST(test_a_code_is_forgotten_when_it_is_sent),
         TEST(test_its_person_hears_of_a_dead_contact),
+        TEST(test_start_after_a_message_that_was_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

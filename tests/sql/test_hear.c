@@ -238,7 +238,10 @@ static const struct hearing replies[] = {
     {"STOP", "", REPLY(" Stop "), "stopped", AS_IT_WAS},
     {"UNSUBSCRIBE", "", REPLY("unsubscribe"), "stopped", AS_IT_WAS},
     {"START", REPLY_BY("twilio_sms", "+15551001", "stop", "j") ";", REPLY("START"), "started",
-        AS_IT_WAS},
+        AS_IT_WAS ", 100 scheduled"}, /* the check-in, which this world left out */
+    {"yes, to \"Are you there?\"", "", REPLY("Yes"), TAKEN, ENDED},
+    {"yes, after STOP", REPLY_BY("twilio_sms", "+15551001", "stop", "j") ";", REPLY("Yes"),
+        "started", AS_IT_WAS ", 100 scheduled"},
     {"after the climb", CLIMBED, REPLY("ack"), TOO_LATE, AS_IT_WAS},
     {"after the climb, with more to come",
         CLIMBED "INSERT INTO notification (incident_id, user_id, contact_method_id, channel, mode,"
@@ -252,6 +255,14 @@ static const struct hearing replies[] = {
         "UPDATE notification SET state = 'bundled', pending = false WHERE id = 3;",
         REPLY_BY("twilio_sms", "+15551002", "ack", "k"), TAKEN,
         "acknowledged: 1 accepted, 2 sending, 3 bundled, 4 cancelled"},
+    {"to a message that left with others and climbed",
+        "UPDATE notification SET state = 'sending', attempts = 1, due_at = now() - interval '1 "
+        "minute' WHERE id = 3;"
+        "UPDATE notification SET state = 'bundled', pending = false WHERE id = 3;"
+        "UPDATE attempt SET finished_at = now(), outcome = 'bundled' WHERE id = 103;"
+        "UPDATE incident SET climbed_at = now(), climbed_position = 4;",
+        REPLY_BY("twilio_sms", "+15551002", "ack", "k"), TAKEN,
+        "acknowledged: 1 accepted, 2 sending, 3 bundled, 4 cancelled"},
     {"nothing has left to that phone", "", REPLY_BY("twilio_sms", "+15551002", "ack", "k"), NOTHING,
         AS_IT_WAS},
     {"nothing is open", CLOSED, REPLY("ack"), NOTHING,
@@ -262,6 +273,21 @@ static const struct hearing replies[] = {
         AS_IT_WAS ", 100 accepted"},
     {"two are open, the second", SECOND_MEETING, REPLY("2"), TAKEN, AS_IT_WAS ", 100 accepted"},
     {"two are open, the first", SECOND_MEETING, REPLY("1"), TAKEN, ENDED ", 100 accepted"},
+    {"a number that was told, of what was acknowledged since",
+        SECOND_MEETING REPLY_BY("twilio_sms", "+15551001", "ack",
+            "j") ";" ACKNOWLEDGED
+                 "INSERT INTO incident (kind, user_id, event_id, starts_at, title, ladder_id)"
+                 " VALUES ('meeting', 1, 3, now() + interval '3 minutes', 'Retro', 1);"
+                 "UPDATE notification SET incident_id = (SELECT max(id) FROM incident) WHERE id = "
+                 "2;"
+                 "UPDATE notification SET contact_method_id = 1, state = 'accepted', pending = "
+                 "false,"
+                 " locked_at = NULL, locked_by = NULL, fence = NULL, sent_at = now() WHERE id = 2;",
+        REPLY("1"), "acknowledged: Stand-up was acknowledged before. Still open: 2.",
+        "acknowledged: 1 accepted, 2 accepted, 3 cancelled, 4 cancelled, 100 accepted"},
+    {"a number that nobody was told is free again",
+        REPLY_BY("twilio_sms", "+15551001", "1", "j") ";" SECOND_MEETING, REPLY("1"), TAKEN,
+        ENDED ", 100 accepted"},
     {"a code", CODE("1 minute"), REPLY("123 456"), "verified: Thank you: this number is verified.",
         AS_IT_WAS},
     {"a wrong code", CODE("1 minute"), REPLY("123457"),

@@ -49,6 +49,16 @@ static void test_the_hand_over_is_local(void **state)
         "\n2\n2\n3\n2"); /* summer time began on the 8th */
 }
 
+static void test_a_zone_that_nobody_knows_is_refused(void **state)
+{
+    struct harness *h = *state;
+
+    add_rotation(h, "UTC", "2026-01-05", "09:00", 7);
+    harness_refused(h, NULL, "22023", "UPDATE rotation SET time_zone = 'Europe/Berln'");
+    harness_refused(h, NULL, "22023",
+        "INSERT INTO rotation (key, time_zone, starts_on) VALUES ('b', 'Mars/Olympus', now())");
+}
+
 /* Around both changes of the clocks, minute by minute: one hand-over a day, never back. */
 static void test_one_hand_over_a_day_across_changes_of_clocks(void **state)
 {
@@ -91,6 +101,36 @@ static void test_an_override_goes_first_and_plans_anew(void **state)
         harness_int(h, "SELECT count(*) FROM notification WHERE state = 'cancelled'"), 2);
 }
 
+/* A call that is about to be made again goes on when somebody takes another shift. */
+static void test_an_override_leaves_a_call_that_is_made_again(void **state)
+{
+    struct harness *h = *state;
+
+    add_rotation(h, "UTC", "2026-01-05", "09:00", 7);
+    harness_exec(h, "UPDATE ladder_rung SET mode = 'call' WHERE ladder_id = 9");
+    add_incident(h, "now()");
+    harness_exec(h, "UPDATE notification SET state = 'sending', attempts = 1 WHERE id = 1;"
+                    "UPDATE notification SET state = 'accepted', pending = false, sent_at = now()"
+                    " WHERE id = 1; SELECT notification_report(1, 'answered', NULL, false, true);"
+                    "INSERT INTO rotation_override (rotation_id, user_id, from_at, until_at)"
+                    " VALUES (1, 3, '2100-01-05 11:00Z', '2100-01-05 13:00Z')");
+    assert_string_equal(
+        harness_rows(h, "SELECT state FROM notification ORDER BY id"), "delivered\nscheduled");
+}
+
+static void test_who_comes_to_be_on_call_is_asked_of_what_is_open(void **state)
+{
+    struct harness *h = *state;
+
+    add_rotation(h, "UTC", "2026-01-05", "09:00", 7);
+    harness_exec(h, "DELETE FROM rotation_member");
+    add_incident(h, "now()");
+    assert_int_equal(harness_int(h, "SELECT count(*) FROM notification"), 0);
+    harness_exec(h, "INSERT INTO rotation_member VALUES (1, 1, 3)");
+    assert_string_equal(harness_rows(h, "SELECT user_id, state, due_at <= now() FROM notification"),
+        "3|scheduled|t");
+}
+
 static void test_repeats(void **state)
 {
     struct harness *h = *state;
@@ -106,6 +146,54 @@ static void test_repeats(void **state)
     assert_int_equal(harness_int(h, "SELECT incident_plan('{1}')"), 0);
     assert_string_equal(harness_text(h, "SELECT incident_acknowledge(1, 'owner')"),
         "incident 1 acknowledged by owner: 4 pending cancelled");
+}
+
+/* A rung that repeats and comes early comes once, and again at its distance: four calls at the same
+ * moment would be one, and then silence. */
+static void test_what_repeats_keeps_its_distance_when_it_is_brought_forward(void **state)
+{
+    static const char *const PLAN =
+        "SELECT n.round, round(extract(epoch FROM n.due_at - now()) / 60), n.next_attempt_at = "
+        "n.due_at FROM notification n JOIN ladder_rung r ON r.id = n.rung_id"
+        " WHERE r.position = 2 AND n.state = 'scheduled' ORDER BY 1";
+    struct harness *h = *state;
+
+    add_rotation(h, "UTC", "2026-01-05", "09:00", 7);
+    harness_exec(h, "INSERT INTO ladder_rung (ladder_id, position, after, mode, gate, target,"
+                    " useful_for, repeats, repeat_every) VALUES (9, 2, '30 min', 'call',"
+                    " 'escalation', 'owner', '10 min', 2, '20 min')");
+    add_incident(h, "now()");
+    assert_string_equal(harness_rows(h, PLAN), "0|30|t\n1|50|t\n2|70|t");
+    harness_exec(h, "BEGIN; UPDATE notification SET state = 'failed', pending = false"
+                    " WHERE rung_id = (SELECT id FROM ladder_rung WHERE ladder_id = 9"
+                    " AND position = 1); SELECT notification_fail_over(id) FROM notification"
+                    " WHERE state = 'failed'");
+    assert_string_equal(harness_rows(h, PLAN), "0|0|t\n1|20|t\n2|40|t");
+    harness_exec(h, "ROLLBACK");
+    assert_string_equal(
+        harness_text(h, "SELECT incident_escalate(1)"), "incident 1 climbs to rung 2: 1 due now");
+    assert_string_equal(harness_rows(h, PLAN), "0|0|t\n1|20|t\n2|40|t");
+    assert_string_equal(
+        harness_text(h, "SELECT incident_escalate(1)"), "incident 1 climbs to rung 2: 1 due now");
+    assert_string_equal(harness_rows(h, PLAN), "0|0|t\n1|0|t\n2|20|t");
+}
+
+/* A call that is to be made again is not the next rung. */
+static void test_escalating_passes_over_a_call_that_is_made_again(void **state)
+{
+    struct harness *h = *state;
+
+    add_rotation(h, "UTC", "2026-01-05", "09:00", 7);
+    harness_exec(h,
+        "UPDATE ladder_rung SET mode = 'call' WHERE ladder_id = 9;"
+        "INSERT INTO ladder_rung (ladder_id, position, after, mode, gate, target,"
+        " useful_for) VALUES (9, 2, '30 min', 'call', 'escalation', 'owner', '10 min')");
+    add_incident(h, "now()");
+    harness_exec(h, "UPDATE notification SET state = 'sending', attempts = 1 WHERE id = 1;"
+                    "UPDATE notification SET state = 'accepted', pending = false, sent_at = now()"
+                    " WHERE id = 1; SELECT notification_report(1, 'answered', NULL, false, true)");
+    assert_string_equal(
+        harness_text(h, "SELECT incident_escalate(1)"), "incident 1 climbs to rung 2: 1 due now");
 }
 
 static void test_an_acknowledgement_expires_and_the_ladder_goes_on(void **state)
@@ -134,6 +222,22 @@ static void test_an_acknowledgement_expires_and_the_ladder_goes_on(void **state)
         "call|0\ncall|180");
     assert_true(harness_bool(h, "SELECT incident_acknowledge(1, 'owner') LIKE '%acknowledged by"
                                 " owner: 3 pending cancelled'"));
+}
+
+/* Nobody is called about a meeting that was taken off the calendar after it was acknowledged. */
+static void test_the_ladder_of_what_was_cancelled_does_not_go_on(void **state)
+{
+    struct harness *h = *state;
+
+    add_rotation(h, "UTC", "2026-01-05", "09:00", 7);
+    harness_exec(h, "UPDATE ladder SET ack_expires_after = '30 minutes' WHERE id = 9;"
+                    "INSERT INTO incident (kind, user_id, event_id, starts_at, title, ladder_id)"
+                    " VALUES ('meeting', 1, 1, now() + interval '10 minutes', 'Stand-up', 9);"
+                    "SELECT incident_plan('{1}'); SELECT incident_acknowledge(1, 'owner');"
+                    "SELECT meeting_withdraw('{1}', 'the meeting was cancelled')");
+    harness_clock_advance(h, "31 minutes");
+    assert_string_equal(harness_rows(h, "SELECT incident_resume()"), "");
+    assert_string_equal(harness_text(h, "SELECT status FROM incident"), "acknowledged");
 }
 
 static void test_the_auditor_finds_each_fault_once(void **state)
@@ -281,10 +385,16 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, harness_setup, harness_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_the_hand_over_is_local),
+        TEST(test_a_zone_that_nobody_knows_is_refused),
         TEST(test_one_hand_over_a_day_across_changes_of_clocks),
         TEST(test_an_override_goes_first_and_plans_anew),
+        TEST(test_an_override_leaves_a_call_that_is_made_again),
+        TEST(test_who_comes_to_be_on_call_is_asked_of_what_is_open),
         TEST(test_repeats),
+        TEST(test_what_repeats_keeps_its_distance_when_it_is_brought_forward),
+        TEST(test_escalating_passes_over_a_call_that_is_made_again),
         TEST(test_an_acknowledgement_expires_and_the_ladder_goes_on),
+        TEST(test_the_ladder_of_what_was_cancelled_does_not_go_on),
         TEST(test_the_auditor_finds_each_fault_once),
         TEST(test_the_auditor_follows_up_a_failure),
         TEST(test_a_failing_check_becomes_an_incident_and_closes_again),

@@ -159,6 +159,78 @@ static void test_a_rung_of_two_goes_on_while_one_is_reached(void **state)
         0);
 }
 
+static const char *fail_newest(struct harness *h, bool final)
+{
+    harness_execf(h,
+        "UPDATE notification SET state = 'sending', attempts = 1 WHERE id = (SELECT max(id) FROM"
+        " notification);"
+        "UPDATE notification SET state = 'failed', pending = false, failure = '{\"final\": %s}'"
+        " WHERE id = (SELECT max(id) FROM notification)",
+        final ? "true" : "false");
+    return harness_text(h, "SELECT notification_fail_over(max(id)) FROM notification");
+}
+
+/* A provider that is away for a moment, and another contact that is dead, are no reason to give up.
+ */
+static void test_what_failed_for_a_while_is_tried_again_when_nothing_is_left(void **state)
+{
+    static const char *const NEWEST = "SELECT channel, state, round(extract(epoch FROM"
+                                      " next_attempt_at - now()) / 10) FROM notification"
+                                      " ORDER BY id DESC LIMIT 1";
+    struct harness *h = *state;
+
+    add_people(h);
+    harness_exec(h, "DELETE FROM ladder_rung WHERE position <> 2");
+    add_incident(h, "1 minute");
+    assert_planned(h, 1);
+    assert_string_equal(fail_newest(h, false), "next_channel"); /* the call */
+    assert_string_equal(fail_newest(h, true), "next_channel");  /* the message */
+    assert_string_equal(fail_newest(h, true), "again");         /* the console */
+    assert_string_equal(harness_rows(h, NEWEST), "twilio_voice|scheduled|3");
+    assert_string_equal(fail_newest(h, false), "again");
+    assert_string_equal(harness_rows(h, NEWEST), "twilio_voice|scheduled|3");
+    harness_exec(h, "BEGIN");
+    assert_string_equal(fail_newest(h, true), "nobody");
+    assert_int_equal(harness_int(h, "SELECT count(*) FROM notification WHERE pending"), 0);
+    harness_exec(h, "ROLLBACK; INSERT INTO attempt (notification_id, number, circuit, daemon_id, "
+                    "fence, started_at, deadline_at, finished_at, outcome) SELECT max(id), 1, 'x', "
+                    "1, 1, now(), now(), now(), 'ambiguous' FROM notification");
+    assert_string_equal(fail_newest(h, false), "nobody");
+}
+
+/* What concerns no incident is told through the next contact too, where it did not arrive for sure.
+ */
+static void test_a_notice_takes_the_next_contact(void **state)
+{
+    static const char *const NEWEST = "SELECT channel, mode, body, policy, due_at <= now()"
+                                      " FROM notification ORDER BY id DESC LIMIT 1";
+    struct harness *h = *state;
+
+    add_people(h);
+    harness_exec(h, "SELECT notification_tell(1, 'calendar_dead', 'k', 'Connect it again')");
+    assert_string_equal(fail_newest(h, true), "next_channel");
+    assert_string_equal(harness_rows(h, NEWEST), "console|message|Connect it again|at_most_once|t");
+    assert_string_equal(fail_newest(h, false), "next_channel");
+    assert_string_equal(
+        harness_rows(h, NEWEST), "twilio_voice|call|Connect it again|at_most_once|t");
+    assert_null(fail_newest(h, true));
+    harness_exec(h, "SELECT notification_tell(1, 'calendar_dead', 'later', 'Connect it again');"
+                    "INSERT INTO attempt (notification_id, number, circuit, daemon_id, fence,"
+                    " started_at, deadline_at, finished_at, outcome) SELECT max(id), 1, 'x', 1, 1,"
+                    " now(), now(), now(), 'ambiguous' FROM notification");
+    assert_null(fail_newest(h, false));
+}
+
+static void test_a_code_goes_to_its_contact_alone(void **state)
+{
+    struct harness *h = *state;
+
+    add_people(h);
+    harness_exec(h, "UPDATE contact_method SET verified_at = NULL WHERE id = 1;"
+                    "SELECT contact_method_verify_begin(1)");
+    assert_null(fail_newest(h, true));
+}
+
 /* --- acknowledging ---------------------------------------------------------------------------- */
 
 static void test_acknowledging(void **state)
@@ -391,6 +463,9 @@ int main(void)
         TEST(test_another_organisation_is_not_told),
         TEST(test_after_a_failure_the_next_channel_then_the_next_rung),
         TEST(test_a_rung_of_two_goes_on_while_one_is_reached),
+        TEST(test_what_failed_for_a_while_is_tried_again_when_nothing_is_left),
+        TEST(test_a_notice_takes_the_next_contact),
+        TEST(test_a_code_goes_to_its_contact_alone),
         TEST(test_acknowledging),
         TEST(test_an_answer_older_than_the_climb_is_refused),
         TEST(test_what_is_in_flight_is_said_and_left),

@@ -90,6 +90,53 @@ static void test_how_long_it_is_valid(void **state)
     }
 }
 
+/* How long a form's value is, decoded. */
+static size_t value_len(const char *body, const char *name)
+{
+    const char *at = strstr(body, name);
+    size_t n = 0;
+
+    assert_non_null(at);
+    for (at += strlen(name); *at && *at != '&'; at += *at == '%' ? 3 : 1)
+        n++;
+    return n;
+}
+
+/* Twilio refuses what is longer, and a bundle would be lost whole. */
+static void test_a_body_fits_however_much_there_is_to_say(void **state)
+{
+    struct reach_config with = config;
+    char title[MESSAGE_TEXT_MAX + 1], reference[32];
+
+    (void)state;
+    memset(title, 'x', sizeof title - 1);
+    title[sizeof title - 1] = '\0';
+    with.public_url = (char *)"https://a-host-with-a-name.of-some-length.example.org/and/a/path";
+    with.link_secret = (char *)"0123456789abcdef0123456789abcdef";
+    for (int n = 1; n <= 6; n++) {
+        struct message all[6];
+        struct channel_request r;
+
+        for (int i = 0; i < n; i++) {
+            all[i] = message;
+            all[i].notification_id = 100000 + i;
+            all[i].incident_kind = "manual";
+            all[i].title = title;
+            all[i].also = i + 1 < n ? &all[i + 1] : NULL;
+        }
+        channel_request_init(&r);
+        assert_int_equal(channel_twilio_sms.build(&with, &all[0], &r), 0);
+        assert_int_equal(channel_request_seal(&r), 0);
+        assert_in_range(value_len(r.http.body, "&Body="), 1400, 1600);
+        for (int i = 0; i < n; i++) {
+            assert_true(snprintf(reference, sizeof reference, "%%5B%%23%d%%5D", 100000 + i) > 0);
+            assert_non_null(strstr(r.http.body, reference));
+        }
+        assert_int_equal(strstr(r.http.body, "%2Fa%2F100000-") != NULL, n == 1);
+        channel_request_release(&r);
+    }
+}
+
 static void test_callbacks_only_with_a_public_address(void **state)
 {
     struct reach_config with = config;
@@ -342,6 +389,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sms),
+        cmocka_unit_test(test_a_body_fits_however_much_there_is_to_say),
         cmocka_unit_test(test_callbacks_only_with_a_public_address),
         cmocka_unit_test(test_whatsapp),
         cmocka_unit_test(test_how_long_it_is_valid),

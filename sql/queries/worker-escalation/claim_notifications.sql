@@ -142,9 +142,10 @@ WITH due AS MATERIALIZED (
     ORDER BY n.next_attempt_at
     LIMIT 1)
     UNION ALL
+    -- Questions that are due are told by polls_due, and go on as others end.
     (SELECT n.poll_at
     FROM notification AS n
-    WHERE n.poll_at IS NOT NULL
+    WHERE n.poll_at > now()
     ORDER BY n.poll_at
     LIMIT 1)
 ), front AS (

@@ -99,7 +99,7 @@ WITH given AS MATERIALIZED (
     SET climbed_at = now(), climbed_position = c.position
     FROM (SELECT m.incident_id, max(r.position) AS position
         FROM moved AS m JOIN ladder_rung AS r ON r.id = m.rung_id
-        WHERE m.state = 'accepted' AND m.gate = 'escalation'
+        WHERE m.state IN ('accepted', 'bundled') AND m.gate = 'escalation'
         GROUP BY m.incident_id) AS c
     WHERE i.id = c.incident_id AND coalesce(i.climbed_position, -1) < c.position
 ), disabled AS (
