@@ -165,6 +165,12 @@ static bool is_expected(const struct http_job *h, long status)
     return false;
 }
 
+/* The status tells; more of a body than anybody would read makes no failure of it. */
+static bool has_worked(const struct http_job *h, const struct http_response *r)
+{
+    return (r->err == 0 || (r->err == ERR_TOO_LARGE && r->status > 0)) && is_expected(h, r->status);
+}
+
 static enum step run_call(struct job *job, const struct event *ev)
 {
     struct http_job *h = (struct http_job *)job;
@@ -176,7 +182,7 @@ static enum step run_call(struct job *job, const struct event *ev)
             ev->kind == EVENT_TIMEOUT ? "no answer in time" : "the process stops");
     h->status = (int)ev->http->status;
     h->elapsed_ms = ev->http->elapsed_ms;
-    if (ev->http->err || !is_expected(h, ev->http->status)) {
+    if (!has_worked(h, ev->http)) {
         (void)job_fail_http(job, ev->http, "http job");
         h->outcome = job->failure;
     }

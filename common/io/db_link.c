@@ -50,6 +50,7 @@ static void on_poll(uv_poll_t *handle, int status, int events)
         db_link_lost(c, PQerrorMessage(c->pg));
         return;
     }
+    loop_timer_stop(c->silence); /* it is counted from what was heard last */
     db_link_watch(c);
 }
 
@@ -83,10 +84,10 @@ void db_link_watch(struct db_conn *c)
         db_link_lost(c, PQerrorMessage(c->pg));
         return;
     }
-    if (c->wires_len)
-        loop_timer_start(c->silence, c->statement_timeout_ms + SILENCE_EXTRA_MS);
-    else
+    if (!c->wires_len)
         loop_timer_stop(c->silence);
+    else if (!loop_timer_is_active(c->silence)) /* what is sent meanwhile is no sign of life */
+        loop_timer_start(c->silence, c->statement_timeout_ms + SILENCE_EXTRA_MS);
 }
 
 /* --- connecting --------------------------------------------------------------------------- */

@@ -181,8 +181,11 @@ static void on_claim(void *arg, struct db_result *r)
 
     w->claiming = false;
     if (r->err) {
-        if (r->err == ERR_DB && strcmp(r->sqlstate, "25P02") != 0)
-            log_error(F(F_STR("queue", w->queue), F_STR("sqlstate", r->sqlstate)),
+        uint64_t held;
+        if (r->err == ERR_DB && strcmp(r->sqlstate, "25P02") != 0 &&
+            log_rate_allow(&w->claim_failures, FAILURE_LINE_MS, &held))
+            log_error(F(F_STR("queue", w->queue), F_STR("sqlstate", r->sqlstate),
+                          F_INT("held_back", (int64_t)held)),
                 "claim failed: %s", r->message);
         w->wanted = true;
         w->took_all_ms = -1;
@@ -243,6 +246,10 @@ static void turn(void *arg)
     bool finish = up && w->waiting.n > 0 && !w->finishing;
     bool together = claim && finish && !w->apart;
 
+    if (up && w->again && clock_ms() >= w->again_at_ms)
+        job_run_send_again(w);
+    else if (w->again)
+        job_run_look_in(w, w->again_at_ms - clock_ms());
     if (finish && !job_run_send_finish(w, together ? DB_WITH_NEXT : DB_RETRY))
         job_run_look_in(w, APOLOGY_MS);
     if (claim && !send_claim(w, room, together))
@@ -310,6 +317,7 @@ void job_run_worker_free(struct job_run_worker *w)
         return;
     while (w->running)
         job_run_free(w, w->running);
+    job_run_drop_again(w);
     loop_defer_free(w->turn);
     loop_timer_free(w->look_again);
     loop_timer_free(w->timeouts);
@@ -343,7 +351,7 @@ static void on_settled(void *arg, struct db_result *r)
 void job_run_worker_reconnected(struct job_run_worker *w)
 {
     struct db_args args;
-    size_t n = 0, total = w->n_running + w->waiting.n;
+    size_t n = 0, total = w->n_running + w->waiting.n + w->n_again;
     int64_t *ids = malloc(2 * (total + 1) * sizeof(*ids)), *fences = ids + total;
 
     if (!ids)
@@ -352,8 +360,13 @@ void job_run_worker_reconnected(struct job_run_worker *w)
         ids[n] = run->pub.id;
         fences[n] = run->timed_out ? 0 : run->pub.fence;
     }
+    for (const struct apart *a = w->again; a; a = a->next, n++) {
+        ids[n] = a->id;
+        fences[n] = 0;
+    }
     memcpy(ids + n, w->waiting.ids, w->waiting.n * sizeof(*ids));
     memcpy(fences + n, w->waiting.fences, w->waiting.n * sizeof(*ids));
+    job_run_send_again(w);
     db_args_init(&args);
     db_arg_str(&args, w->queue);
     db_arg_int(&args, w->daemon_id);
@@ -374,7 +387,8 @@ void job_run_worker_stop(struct job_run_worker *w)
 
 bool job_run_worker_idle(const struct job_run_worker *w)
 {
-    return !w->n_running && !w->waiting.n && !w->claiming && !w->finishing && !w->statements;
+    return !w->n_running && !w->waiting.n && !w->claiming && !w->finishing && !w->statements &&
+           !w->n_again;
 }
 
 struct job_run_counts job_run_worker_counts(const struct job_run_worker *w)

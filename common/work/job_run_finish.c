@@ -48,44 +48,111 @@ void job_run_free(struct job_run_worker *w, struct run *run)
     }
 }
 
+static void apart_free(struct apart *a)
+{
+    db_args_release(&a->args);
+    free(a);
+}
+
+/* Without its end a run would be worked again: what may pass is tried until it is through. */
+static bool finish_again(struct apart *a, const struct db_result *r)
+{
+    struct job_run_worker *w = a->worker;
+    struct failure f;
+    uint64_t held;
+
+    db_failure(r, &SQL_finish_run, &f);
+    bool again = r->err == ERR_DB && !f.final && w->n_again < JOB_RUN_BATCH_MAX;
+    if (!again)
+        log_failure(
+            LOG_LEVEL_ERROR, &f, F(F_STR("queue", w->queue)), "a run could not be finished");
+    else if (log_rate_allow(&w->finish_failures, FAILURE_LINE_MS, &held))
+        log_failure(LOG_LEVEL_WARN, &f,
+            F(F_STR("queue", w->queue), F_INT("held_back", (int64_t)held)),
+            "a run could not be finished, trying again");
+    if (!again)
+        return false;
+    a->next = w->again;
+    w->again = a;
+    w->n_again++;
+    w->again_at_ms = clock_ms() + APOLOGY_MS;
+    job_run_look_in(w, APOLOGY_MS);
+    return true;
+}
+
 static void on_finish_run(void *arg, struct db_result *r)
 {
-    struct job_run_worker *w = arg;
+    struct apart *a = arg;
+    struct job_run_worker *w = a->worker;
 
     w->statements--;
     if (r->err) {
-        struct failure f;
-        db_failure(r, &SQL_finish_run, &f);
-        log_failure(
-            LOG_LEVEL_ERROR, &f, F(F_STR("queue", w->queue)), "a run could not be finished");
+        if (finish_again(a, r))
+            return;
     } else if (!db_rows(r)) {
         w->counts.lost++;
         log_warn(F(F_STR("queue", w->queue)), "the claim of a run was lost: its result is dropped");
     } else if (db_bool(r, 0, "again")) {
         expect_retry(w, db_int(r, 0, "retry_in_ms"));
     }
+    apart_free(a);
     loop_defer_start(w->turn);
+}
+
+static void send_apart(struct apart *a)
+{
+    if (db_conn_send(a->worker->db, &SQL_finish_run, &a->args, DB_RETRY, on_finish_run, a) == 0) {
+        a->worker->statements++;
+        return;
+    }
+    log_error(F(F_STR("queue", a->worker->queue)), "out of memory: a run waits for its rescue");
+    apart_free(a);
+}
+
+void job_run_send_again(struct job_run_worker *w)
+{
+    struct apart *a = w->again;
+
+    w->again = NULL;
+    w->n_again = 0;
+    while (a) {
+        struct apart *next = a->next;
+        send_apart(a);
+        a = next;
+    }
+}
+
+void job_run_drop_again(struct job_run_worker *w)
+{
+    while (w->again) {
+        struct apart *a = w->again;
+        w->again = a->next;
+        apart_free(a);
+    }
+    w->n_again = 0;
 }
 
 void job_run_finish_apart(struct job_run_worker *w, const struct job_run *run,
     const struct failure *failure, const char *result)
 {
-    struct db_args args;
+    struct apart *a = calloc(1, sizeof(*a));
     char *text = failure ? failure_json(failure) : NULL;
 
-    db_args_init(&args);
-    db_arg_int(&args, run->id);
-    db_arg_int(&args, run->fence);
-    db_arg_int(&args, w->daemon_id);
-    db_arg_str(&args, failure ? (text ? text : "{}") : NULL);
-    db_arg_bool(&args, failure && failure->final);
-    db_arg_int(&args, failure && failure->retry_after_ms > 0 ? failure->retry_after_ms : 0);
-    db_arg_str(&args, result);
-    if (db_conn_send(w->db, &SQL_finish_run, &args, DB_RETRY, on_finish_run, w) == 0)
-        w->statements++;
-    else
+    if (a) {
+        a->worker = w;
+        a->id = run->id;
+        db_args_init(&a->args);
+        db_arg_int(&a->args, run->id);
+        db_arg_int(&a->args, run->fence);
+        db_arg_int(&a->args, w->daemon_id);
+        db_arg_str(&a->args, failure ? (text ? text : "{}") : NULL);
+        db_arg_bool(&a->args, failure && failure->final);
+        db_arg_int(&a->args, failure && failure->retry_after_ms > 0 ? failure->retry_after_ms : 0);
+        db_arg_str(&a->args, result);
+        send_apart(a);
+    } else {
         log_error(F(F_INT("job_run_id", run->id)), "out of memory: the run waits for its rescue");
-    db_args_release(&args);
+    }
     free(text);
 }
 

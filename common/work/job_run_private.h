@@ -4,6 +4,8 @@
 #ifndef TOCSIN_WORK_JOB_RUN_PRIVATE_H
 #define TOCSIN_WORK_JOB_RUN_PRIVATE_H
 
+#include "base/log.h"
+#include "io/db_conn.h"
 #include "io/loop.h"
 #include "work/job_run.h"
 
@@ -28,6 +30,14 @@ struct finishes {
     size_t n;
 };
 
+/* The finish of one run by itself, until it is answered. */
+struct apart {
+    struct apart *next;
+    struct job_run_worker *worker;
+    int64_t id;
+    struct db_args args;
+};
+
 struct job_run_worker {
     uv_loop_t *loop;
     struct db_conn *db;
@@ -37,6 +47,10 @@ struct job_run_worker {
     struct run *running;
     size_t n_running;
     struct finishes waiting, under_way;
+    struct apart *again; /* finishes that failed of what may pass */
+    size_t n_again;
+    int64_t again_at_ms; /* when they are sent again, monotonic */
+    struct log_rate claim_failures, finish_failures;
     struct loop_defer *turn;
     struct loop_timer *look_again;
     struct loop_timer *timeouts;
@@ -67,6 +81,10 @@ void job_run_free(struct job_run_worker *w, struct run *run);
 /* Sends the finish of one run by itself: a failure, or a success with a result. */
 void job_run_finish_apart(struct job_run_worker *w, const struct job_run *run,
     const struct failure *failure, const char *result);
+/* Sends what could not be finished again. */
+void job_run_send_again(struct job_run_worker *w);
+/* Forgets it. */
+void job_run_drop_again(struct job_run_worker *w);
 /* Sends the finish of what waits; false when memory is short. */
 bool job_run_send_finish(struct job_run_worker *w, unsigned flags);
 /* The answer to a statement that gives runs back. */
@@ -74,5 +92,7 @@ void job_run_on_released(void *arg, struct db_result *r);
 
 /* After a statement of ours failed. */
 #define APOLOGY_MS 1000
+/* The same failure is told so often. */
+#define FAILURE_LINE_MS 60000
 
 #endif

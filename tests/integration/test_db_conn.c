@@ -3,6 +3,7 @@
  * hosts, patience, notifications.
  */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -15,6 +16,7 @@
 #include "tests/support/harness.h"
 
 #define DEADLINE_MS 20000
+#define TICK_MS     1000
 
 static const struct db_stmt SAY = {"say", "SELECT $1::text AS value, $2::text AS other", 2};
 static const struct db_stmt ARRAYS = {"arrays",
@@ -92,7 +94,8 @@ static void on_answer(void *arg, struct db_result *r)
         (void)snprintf(a->value, sizeof(a->value), "%s", PQgetvalue(r->res, 0, 0));
 }
 
-static void open_world(struct world *w, const char *dsn, bool prepare, int64_t patience_ms)
+static void open_world_with(struct world *w, const char *dsn, bool prepare, int64_t patience_ms,
+    int64_t statement_timeout_ms)
 {
     static const char *const channels[] = {"Bell's", NULL};
     struct buf fault = BUF_INIT(1024);
@@ -103,7 +106,7 @@ static void open_world(struct world *w, const char *dsn, bool prepare, int64_t p
         .channels = channels,
         .patience_ms = patience_ms,
         .connect_timeout_ms = 3000,
-        .statement_timeout_ms = 5000};
+        .statement_timeout_ms = statement_timeout_ms};
     const struct db_conn_events events = {on_up, on_down, NULL, on_notified, on_gave_up, w};
 
     memset(w, 0, sizeof(*w));
@@ -113,6 +116,11 @@ static void open_world(struct world *w, const char *dsn, bool prepare, int64_t p
     loop_timer_start(w->deadline, DEADLINE_MS);
     assert_int_equal(db_conn_new(&w->loop, &options, &events, &fault, &w->conn), 0);
     buf_release(&fault);
+}
+
+static void open_world(struct world *w, const char *dsn, bool prepare, int64_t patience_ms)
+{
+    open_world_with(w, dsn, prepare, patience_ms, 5000);
 }
 
 static void close_world(struct world *w)
@@ -299,6 +307,51 @@ static void test_patience_has_an_end(void **state)
     (void)state;
 }
 
+struct ticker {
+    struct world *world;
+    struct loop_timer *timer;
+};
+
+/* As a heartbeat does, whoever answers. */
+static void on_tick(void *arg)
+{
+    struct ticker *t = arg;
+    struct db_args args;
+
+    db_args_init(&args);
+    db_arg_str(&args, "tick");
+    db_arg_null(&args);
+    assert_int_equal(db_conn_send(t->world->conn, &SAY, &args, 0, NULL, NULL), 0);
+    db_args_release(&args);
+    loop_timer_start(t->timer, TICK_MS);
+}
+
+/* A server that hangs takes what it is sent and never answers: what is sent is no sign of life. */
+static void test_a_server_that_hangs_is_left(void **state)
+{
+    struct harness *h = *state;
+    struct world w;
+    struct ticker t = {.world = &w};
+    struct answer a;
+
+    open_world_with(&w, harness_dsn(h, NULL), true, 60000, 100);
+    RUN_UNTIL(&w, w.ups == 1);
+    pid_t server = (pid_t)harness_int(h, "SELECT pid FROM pg_stat_activity WHERE application_name ="
+                                         " 'test_db_conn' AND datname = current_database()");
+    t.timer = loop_timer_new(&w.loop, on_tick, &t);
+    assert_int_equal(kill(server, SIGSTOP), 0);
+    send_text(&w, &SAY, "unheard", 0, &a);
+    loop_timer_start(t.timer, TICK_MS);
+    while (!w.downs && !w.late)
+        (void)uv_run(&w.loop, UV_RUN_ONCE);
+    assert_int_equal(kill(server, SIGCONT), 0);
+    assert_int_equal(w.downs, 1);
+    assert_int_equal(a.err, ERR_DISCONNECTED);
+    RUN_UNTIL(&w, w.ups == 2);
+    loop_timer_free(t.timer);
+    close_world(&w);
+}
+
 static void test_notifications_arrive(void **state)
 {
     struct world w;
@@ -361,6 +414,7 @@ int main(void)
         CASE(test_a_statement_that_cannot_be_prepared),
         CASE(test_the_next_host_is_tried),
         CASE(test_patience_has_an_end),
+        CASE(test_a_server_that_hangs_is_left),
         CASE(test_notifications_arrive),
         CASE(test_what_is_forgotten_is_not_answered),
         CASE(test_a_wrong_number_of_parameters_is_refused),

@@ -123,6 +123,27 @@ static void test_an_http_job(void **state)
     assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
 }
 
+/* It was called and has said so: more of an answer than is read calls it no second time. */
+static void test_an_http_job_with_a_long_answer(void **state)
+{
+    struct reach_world *w = *state;
+    struct harness_proc *p;
+
+    reach_world_expect(w, &(struct fake_rule){.method = "POST",
+                              .path = "/job",
+                              .times = 1,
+                              .fault = FAKE_HUGE,
+                              .size = (size_t)4 << 20});
+    enqueue_http(w, "{\"body\":\"x\"}");
+    p = reach_world_worker(w, signing);
+    harness_await(w->h, SOON_MS, "SELECT EXISTS (SELECT FROM job_run_done)");
+    assert_string_equal(
+        harness_rows(w->h, "SELECT outcome, attempt, result ->> 'status' FROM job_run_done"),
+        "succeeded|1|200");
+    assert_int_equal(fake_request_count(w->fake), 1);
+    assert_int_equal(harness_proc_stop(p, SOON_MS), 0);
+}
+
 static void test_http_jobs_that_cannot_work(void **state)
 {
     static const char *const payloads[] = {"{\"url\":\"ftp://x\"}", "{\"url\":null}",
@@ -200,6 +221,7 @@ int main(void)
         TEST(test_a_private_address_is_refused),
         TEST(test_one_dead_host_hinders_no_other),
         TEST(test_an_http_job),
+        TEST(test_an_http_job_with_a_long_answer),
         TEST(test_http_jobs_that_cannot_work),
         TEST(test_the_audit_repairs_once_and_calls_only_when_clean),
         TEST(test_a_failing_check_reaches_everybody),

@@ -27,17 +27,23 @@ static const char *worker_path(void)
     return path;
 }
 
-static struct harness_proc *spawn_worker(struct harness *h, const char *trace)
+static struct harness_proc *spawn_worker_with(
+    struct harness *h, const char *trace, const char *setting)
 {
     struct buf dsn = BUF_INIT(4096), file = BUF_INIT(4096);
 
     buf_addf(&dsn, "TOCSIN_DATABASE_URL=%s", harness_dsn(h, "tocsin_worker_calendar"));
     buf_addf(&file, "NOOP_TRACE=%s", trace);
-    const char *const env[] = {buf_str(&dsn), buf_str(&file), "LOG_LEVEL=info", NULL};
+    const char *const env[] = {buf_str(&dsn), buf_str(&file), "LOG_LEVEL=info", setting, NULL};
     struct harness_proc *p = harness_spawn_path(h, worker_path(), NULL, env);
     buf_release(&dsn);
     buf_release(&file);
     return p;
+}
+
+static struct harness_proc *spawn_worker(struct harness *h, const char *trace)
+{
+    return spawn_worker_with(h, trace, NULL);
 }
 
 /* How many lines the trace has, and how many different runs stand in it. */
@@ -211,6 +217,31 @@ static void test_a_late_finish_is_thrown_away(void **state)
     assert_int_equal(harness_int(h, "SELECT count(*) FROM job_run_quarantine"), 0);
 }
 
+/* What was done is not done again because its end could not be written once: a lock that somebody
+ * holds for longer than the statement's time-out. */
+static void test_a_finish_that_fails_is_sent_again(void **state)
+{
+    struct harness *h = *state;
+    const char *trace = harness_write_file(h, "trace", "");
+    struct harness_proc *p = spawn_worker_with(h, trace, "TOCSIN_STATEMENT_TIMEOUT=200ms");
+    PGconn *lock = harness_connect(h, NULL);
+    int lines, runs;
+
+    harness_proc_await_log(p, "is ready", DEADLINE_MS);
+    PQclear(PQexec(lock, "BEGIN; LOCK TABLE job_run_done, job_run_quarantine"));
+    enqueue(h, "tell", 2);
+    harness_exec(h, "NOTIFY tocsin_bench");
+    harness_proc_await_log(p, "a run could not be finished", DEADLINE_MS);
+    PQclear(PQexec(lock, "COMMIT"));
+    harness_await(h, DEADLINE_MS, "SELECT count(*) = 2 FROM job_run_done");
+    assert_string_equal(
+        harness_rows(h, "SELECT DISTINCT outcome, attempt, result FROM job_run_done"),
+        "succeeded|1|{\"told\": true}");
+    read_trace(trace, &lines, &runs);
+    assert_int_equal(lines, 2);
+    assert_int_equal(harness_proc_stop(p, DEADLINE_MS), 0);
+}
+
 /* The connection is cut between the claim and its finish; nothing is worked twice or lost. */
 static void test_a_cut_connection_loses_nothing(void **state)
 {
@@ -311,6 +342,7 @@ int main(void)
         CASE(test_the_third_rescue_quarantines),
         CASE(test_failures_retry_then_quarantine),
         CASE(test_a_late_finish_is_thrown_away),
+        CASE(test_a_finish_that_fails_is_sent_again),
         CASE(test_a_cut_connection_loses_nothing),
         CASE(test_drain_leaves_no_lock),
         cmocka_unit_test_setup_teardown(

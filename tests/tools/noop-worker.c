@@ -2,7 +2,7 @@
  * A worker whose handlers do nothing, or never end: what is left is claim, driver and
  * finish. For races, crashes and benchmarks of the queue.
  *
- *     noop-worker      queue "bench"; handlers: noop, fail, hang
+ *     noop-worker      queue "bench"; handlers: noop, tell (with a result), fail, hang
  *     NOOP_TRACE       a file: one line "id attempt microseconds" a run started, appended
  */
 #include <fcntl.h>
@@ -42,6 +42,12 @@ static void noop(void *arg, struct job_run *run)
     job_run_finish(run, NULL, NULL);
 }
 
+static void tell(void *arg, struct job_run *run)
+{
+    trace(arg, run);
+    job_run_finish(run, NULL, "{\"told\":true}");
+}
+
 static void fail(void *arg, struct job_run *run)
 {
     struct failure f;
@@ -58,7 +64,7 @@ static void hang(void *arg, struct job_run *run)
 }
 
 static const struct job_run_handler handlers[] = {
-    {"noop", noop}, {"fail", fail}, {"hang", hang}, {NULL, NULL}};
+    {"noop", noop}, {"tell", tell}, {"fail", fail}, {"hang", hang}, {NULL, NULL}};
 
 static const struct service_spec spec = {
     .name = "noop-worker",
