@@ -9,7 +9,8 @@
 
 /* With more entries than this in one answer, each is a line at debug level, and one tells their
  * sum. */
-#define LINES_MAX 100
+#define LINES_MAX     100
+#define STUCK_LINE_MS 60000
 
 static const char *reason_text(const char *reason)
 {
@@ -79,14 +80,31 @@ void fire_log_rescues(struct service *service, const struct db_result *r)
     service_metric_add(service, "claims_rescued", rescued);
 }
 
-void fire_log_slots(struct service *service, const struct db_result *r, int64_t claimed)
+/* Schedules that stay due, as what they need is held, or will not do. */
+static void log_stuck(const struct db_result *r, int row, int64_t stuck, struct log_rate *rate)
 {
-    int64_t moved = 0, fired = 0, skipped = 0, runs = 0;
+    const char *key = db_text(r, row, "key");
+    uint64_t held;
+
+    if (log_rate_allow(rate, STUCK_LINE_MS, &held))
+        log_warn(
+            F(F_STR("schedule", key), F_INT("schedules", stuck), F_INT("held_back", (int64_t)held)),
+            "%s could not be fired and is tried again: %s", key, db_text(r, row, "reason"));
+}
+
+int64_t fire_log_slots(
+    struct service *service, const struct db_result *r, int64_t claimed, struct log_rate *rate)
+{
+    int64_t moved = 0, fired = 0, skipped = 0, runs = 0, stuck = 0;
+    int last_stuck = 0;
     bool many = db_rows(r) > LINES_MAX;
 
     for (int row = 0; row < db_rows(r); row++) {
         if (db_is_null(r, row, "key")) {
-            moved = db_int(r, row, "slots");
+            moved += db_int(r, row, "slots");
+        } else if (db_int(r, row, "slots") == 0) {
+            stuck++;
+            last_stuck = row;
         } else if (db_is_null(r, row, "reason")) {
             fired++;
             runs += db_int(r, row, "runs");
@@ -104,7 +122,10 @@ void fire_log_slots(struct service *service, const struct db_result *r, int64_t 
     service_metric_add(service, "slots_fired", fired);
     service_metric_add(service, "slots_skipped", skipped);
     service_metric_add(service, "runs_made", runs);
-    service_metric_add(service, "claims_lost", claimed - moved);
+    service_metric_add(service, "claims_lost", claimed - moved - stuck);
+    if (stuck)
+        log_stuck(r, last_stuck, stuck, rate);
+    return stuck;
 }
 
 int fire_log_changes(const struct db_result *r)

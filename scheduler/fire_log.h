@@ -6,14 +6,17 @@
 
 #include <stdint.h>
 
+#include "base/log.h"
 #include "io/db_conn.h"
 #include "service/service.h"
 
 /* The rows of claim_schedules whose lock was another daemon's. */
 void fire_log_rescues(struct service *service, const struct db_result *r);
 
-/* The rows of fire_slots, of which `claimed` schedules were sent. */
-void fire_log_slots(struct service *service, const struct db_result *r, int64_t claimed);
+/* The rows of fire_slots, of which `claimed` schedules were sent. Returns how many stay due, as
+ * they could not be fired; of those it tells as `rate` allows. */
+int64_t fire_log_slots(
+    struct service *service, const struct db_result *r, int64_t claimed, struct log_rate *rate);
 
 /* The rows of sync_definitions. Returns how many changes wait for a slot that is due. */
 int fire_log_changes(const struct db_result *r);

@@ -14,6 +14,13 @@
 #define AHEAD_MS 200
 /* The workers of a queue are woken at most so often. */
 #define HINT_INTERVAL_MS 100
+/* Schedules of one claim. After a firing that failed as a whole, such as by the statement's
+ * time-out, a quarter of what it was. */
+#define CLAIM_MAX 1000
+/* What could not be done for somebody else's lock is tried again so much later. */
+#define SYNC_AGAIN_MS   5000
+#define STUCK_AGAIN_MS  1000
+#define REFUSED_LINE_MS 60000
 
 static struct fire_round *round_of(struct job *job)
 {
@@ -42,13 +49,28 @@ static bool answered(
 
 /* --- definitions and zones -------------------------------------------------------------------- */
 
+/* Whether the database refused a statement without which what is due can fire all the same. */
+static bool refused(struct fire_round *r, const struct event *ev, const struct db_stmt *stmt)
+{
+    struct failure f;
+    uint64_t held;
+
+    if (ev->kind != EVENT_DB || ev->db->err != ERR_DB)
+        return false;
+    db_failure(ev->db, stmt, &f);
+    if (log_rate_allow(&r->refusals, REFUSED_LINE_MS, &held))
+        log_failure(LOG_LEVEL_WARN, &f, F(F_INT("held_back", (int64_t)held)),
+            "the definitions are not in force yet, and are tried again");
+    return true;
+}
+
 static enum step round_sync(struct job *job, const struct event *ev)
 {
     struct fire_round *r = round_of(job);
     enum step step;
 
     if (ev->kind == EVENT_ENTER) {
-        if (!r->sync_owed)
+        if (!r->sync_owed || clock_ms() < r->sync_at_ms)
             return job_next(job, ROUND_ZONES);
         _cleanup_(freep) char *jobs = json_dumps(r->definitions->jobs, JSON_COMPACT);
         _cleanup_(freep) char *schedules = json_dumps(r->definitions->schedules, JSON_COMPACT);
@@ -56,8 +78,13 @@ static enum step round_sync(struct job *job, const struct event *ev)
         db_args_init(&args);
         db_arg_str(&args, jobs);
         db_arg_str(&args, schedules);
+        db_arg_int(&args, service_daemon_id(r->service));
         return send_query(
             job, &SQL_sync_definitions, jobs && schedules ? 0 : ERR_NOMEM, &args, DB_RETRY);
+    }
+    if (refused(r, ev, &SQL_sync_definitions)) {
+        r->sync_at_ms = clock_ms() + SYNC_AGAIN_MS;
+        return job_next(job, ROUND_ZONES);
     }
     if (!answered(job, ev, &SQL_sync_definitions, &step))
         return step;
@@ -77,6 +104,8 @@ static enum step round_zones(struct job *job, const struct event *ev)
         return send_query(job, &SQL_recompute_zones,
             zone_rules_args(r->zones, r->definitions->schedules, &args), &args, DB_RETRY);
     }
+    if (refused(r, ev, &SQL_recompute_zones))
+        return job_next(job, ROUND_CLAIM);
     if (!answered(job, ev, &SQL_recompute_zones, &step))
         return step;
     r->zones_owed = false;
@@ -158,6 +187,7 @@ static enum step round_claim(struct job *job, const struct event *ev)
         r->asked_ms = clock_ms();
         db_args_init(&args);
         db_arg_int(&args, service_daemon_id(r->service));
+        db_arg_int(&args, r->claim_max ? r->claim_max : CLAIM_MAX);
         return send_query(job, &SQL_claim_schedules, 0, &args, 0);
     }
     if (!answered(job, ev, &SQL_claim_schedules, &step))
@@ -193,12 +223,23 @@ static enum step round_fire(struct job *job, const struct event *ev)
     }
     if (ev->kind == EVENT_PAUSE_OVER)
         return send_fire(job);
-    if (!answered(job, ev, &SQL_fire_slots, &step))
+    if (!answered(job, ev, &SQL_fire_slots, &step)) {
+        if (ev->kind == EVENT_DB && ev->db->err == ERR_DB)
+            r->claim_max = 1 + (int64_t)fire_batch_count(r->batch) / 4;
         return step;
+    }
+    if (r->claim_max && (r->claim_max *= 2) >= CLAIM_MAX)
+        r->claim_max = 0;
     /* The database counts from within the statement, so from its end is never too soon. */
     if (r->hints)
         r->hinted_at_ms = clock_ms();
-    fire_log_slots(r->service, ev->db, (int64_t)fire_batch_count(r->batch));
+    int64_t claimed = (int64_t)fire_batch_count(r->batch);
+    int64_t stuck = fire_log_slots(r->service, ev->db, claimed, &r->stuck);
+    if (stuck > 0) {
+        int64_t again_ms = db_now_ms(r) + AHEAD_MS + STUCK_AGAIN_MS;
+        r->next_ms = again_ms < r->next_ms ? again_ms : r->next_ms;
+        r->full = r->full && stuck < claimed;
+    }
     return after_firing(job);
 }
 

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/civil_time.h"
+#include "base/log.h"
 #include "scheduler/definitions.h"
 #include "scheduler/fire_batch.h"
 #include "service/service.h"
@@ -21,8 +22,11 @@ struct fire_round {
     struct civil_zones *zones;
     const struct definitions *definitions;
     struct fire_batch *batch;
-    bool sync_owed;          /* the definitions are not in force yet, or not all of them */
-    bool zones_owed;         /* rules of zones are to be compared */
+    bool sync_owed;     /* the definitions are not in force yet, or not all of them */
+    int64_t sync_at_ms; /* not before, monotonic */
+    bool zones_owed;    /* rules of zones are to be compared */
+    struct log_rate refusals, stuck;
+    int64_t claim_max;       /* schedules of the next claim; 0: as many as one takes */
     bool hint_owed;          /* runs were made whose workers have not been woken */
     bool hints;              /* the firing under way wakes them */
     int64_t hinted_at_ms;    /* monotonic */

@@ -83,8 +83,10 @@ static void round_over(struct job *job)
         service_wake_in(s->service, RETRY_MS);
         return;
     }
-    if (s->again || s->round.sync_owed || s->round.full)
+    if (s->again || s->round.full)
         service_wake_in(s->service, s->again ? 0 : RETRY_MS);
+    else if (s->round.sync_owed) /* between two slots of what is ever due, it is not */
+        service_wake_in(s->service, wait < RETRY_MS ? wait : RETRY_MS);
     else if (service_once(s->service))
         service_quit(s->service, SERVICE_EXIT_DONE);
     else

@@ -95,10 +95,13 @@ $$;
 CREATE OR REPLACE FUNCTION schedule_run_now(schedule_key text) RETURNS int
 LANGUAGE plpgsql AS $$
 DECLARE
+    wanted bigint := schedule_id(schedule_key);
     fired record;
 BEGIN
+    -- Whoever else fires it just now is waited for: it may forbid overlap.
+    PERFORM FROM job_schedule s WHERE s.id = wanted FOR UPDATE;
     SELECT f.runs, f.reason INTO fired
-    FROM schedule_fire(ARRAY[schedule_id(schedule_key)], ARRAY[NULL::timestamptz], 'manual', true) AS f;
+    FROM schedule_fire(ARRAY[wanted], ARRAY[NULL::timestamptz], 'manual', true) AS f;
     IF fired.reason IS NOT NULL THEN
         RAISE NOTICE 'no run was made: %', CASE fired.reason
             WHEN 'flag' THEN 'its feature flag is off'
@@ -164,11 +167,14 @@ BEGIN
 END
 $$;
 
--- Puts a quarantined run back into the queue, its attempts counted from the start.
+-- Puts a quarantined run back into the queue, its attempts counted from the start; and with it those of
+-- its firing that were cancelled because it had failed, unless another that they depend on has failed, or
+-- was cancelled, too.
 CREATE OR REPLACE FUNCTION job_run_requeue(run_id bigint) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
     back record;
+    fellows bigint[];
 BEGIN
     WITH gone AS (
         DELETE FROM job_run_quarantine q WHERE q.id = run_id
@@ -181,13 +187,75 @@ BEGIN
     SELECT g.id, g.org_id, g.queue, g.priority, g.handler, g.job_key, g.payload, g.trigger, g.schedule_key, g.slot,
         g.max_attempts, g.backoff_ms, g.timeout_ms, g.exclusive, g.failure, g.created_at
     FROM gone g
-    RETURNING r.queue, r.handler INTO back;
+    RETURNING r.queue, r.handler, r.job_key, r.schedule_key, r.slot, r.created_at INTO back;
     IF back IS NULL THEN
         RAISE EXCEPTION 'no run % is in quarantine', run_id USING ERRCODE = 'no_data_found',
             HINT = 'SELECT id, reason, failure FROM job_run_quarantine';
     END IF;
+
+    WITH RECURSIVE below (key, above) AS ( -- the jobs below the failed one, each with one that it depends on
+        SELECT j.key, d.key FROM job j CROSS JOIN unnest(j.depends_on) AS d (key)
+        WHERE back.job_key = ANY (j.depends_on) AND j.retired_at IS NULL
+        UNION
+        SELECT j.key, d.key FROM below b JOIN job j ON b.key = ANY (j.depends_on)
+        CROSS JOIN unnest(j.depends_on) AS d (key)
+        WHERE j.retired_at IS NULL
+    ), barred (key) AS (
+        SELECT b.key FROM below b
+        JOIN job_run_quarantine q ON q.job_key = b.above AND q.schedule_key = back.schedule_key
+            AND q.slot IS NOT DISTINCT FROM back.slot AND q.created_at = back.created_at
+        UNION
+        SELECT b.key FROM below b
+        JOIN job_run_done d ON d.job_key = b.above AND d.schedule_key = back.schedule_key
+            AND d.slot IS NOT DISTINCT FROM back.slot AND d.created_at = back.created_at
+        WHERE d.finished_at >= back.created_at AND d.outcome = 'cancelled'
+            AND b.above NOT IN (SELECT o.key FROM below o)
+        UNION
+        SELECT b.key FROM barred x JOIN below b ON b.above = x.key
+    ), gone AS (
+        DELETE FROM job_run_done d
+        WHERE d.finished_at >= back.created_at AND d.outcome = 'cancelled' AND d.schedule_key = back.schedule_key
+            AND d.slot IS NOT DISTINCT FROM back.slot AND d.created_at = back.created_at
+            AND d.job_key IN (SELECT b.key FROM below b) AND d.job_key NOT IN (SELECT x.key FROM barred x)
+        RETURNING d.id, d.org_id, d.queue, d.priority, d.handler, d.job_key, d.payload, d.trigger, d.schedule_key,
+            d.slot, d.created_at
+    ), again AS (
+        INSERT INTO job_run AS r (id, org_id, queue, priority, handler, job_key, payload, trigger, schedule_key,
+            slot, max_attempts, backoff_ms, timeout_ms, exclusive, created_at)
+        OVERRIDING SYSTEM VALUE
+        SELECT g.id, g.org_id, g.queue, g.priority, g.handler, g.job_key, g.payload, g.trigger, g.schedule_key,
+            g.slot, j.max_attempts, j.backoff_ms, j.timeout_ms, j.overlap = 'forbid', g.created_at
+        FROM gone g JOIN job j ON j.key = g.job_key
+        RETURNING r.id
+    )
+    SELECT array_agg(a.id) INTO fellows FROM again a;
+
+    IF fellows IS NOT NULL THEN
+        PERFORM FROM job_run r -- none ends before it knows that it is waited for
+        WHERE r.schedule_key = back.schedule_key AND r.slot IS NOT DISTINCT FROM back.slot
+            AND r.created_at = back.created_at
+        ORDER BY r.id FOR UPDATE;
+        WITH edge AS (
+            INSERT INTO job_run_dependency AS e (depends_on_run_id, run_id)
+            SELECT b.id, a.id
+            FROM job_run a JOIN job j ON j.key = a.job_key
+            JOIN job_run b ON b.job_key = ANY (j.depends_on) AND b.schedule_key = back.schedule_key
+                AND b.slot IS NOT DISTINCT FROM back.slot AND b.created_at = back.created_at
+            WHERE a.id = ANY (fellows)
+            RETURNING e.depends_on_run_id, e.run_id
+        )
+        UPDATE job_run r
+        SET waits_for = r.waits_for + (SELECT count(*) FROM edge e WHERE e.run_id = r.id),
+            has_dependents = r.has_dependents OR EXISTS (SELECT FROM edge e WHERE e.depends_on_run_id = r.id)
+        WHERE r.id IN (SELECT e.run_id FROM edge e UNION SELECT e.depends_on_run_id FROM edge e);
+    END IF;
     PERFORM job_run_hint(back.queue);
-    RETURN format('run %s (%s) is back in the queue of %s', run_id, back.handler, back.queue);
+    RETURN format('run %s (%s) is back in the queue of %s', run_id, back.handler, back.queue)
+        || CASE WHEN fellows IS NULL THEN ''
+            ELSE format(', and %s that wait for it', cardinality(fellows)) END;
+EXCEPTION WHEN unique_violation THEN
+    RAISE EXCEPTION 'run % stays in quarantine: a run of its job, or of one that waits for it, is not finished and forbids overlap', run_id
+        USING ERRCODE = 'object_in_use', HINT = 'Requeue it when that one has ended.';
 END
 $$;
 

@@ -111,7 +111,7 @@ static void bench_idle(struct bench *b, int64_t n)
     prepare_tick(b);
     for (int64_t i = 0; i < b->rounds + 1; i++) {
         bench_exec(b->db, "BEGIN");
-        tick = explain(b, "EXECUTE tick(0)");
+        tick = explain(b, "EXECUTE tick(0, 1000)");
         bench_exec(b->db, "ROLLBACK");
         if (i > 0) /* the first one warms up */
             bench_series_add(&ms, tick.ms);
@@ -149,7 +149,7 @@ static void bench_batch(struct bench *b, int64_t n, int64_t due)
     prepare_tick(b);
     for (int64_t i = 0; i < b->rounds + 1; i++) {
         bench_exec(b->db, "BEGIN");
-        claimed = explain(b, "EXECUTE tick(0)");
+        claimed = explain(b, "EXECUTE tick(0, 1000)");
         fired = explain(b, fire);
         if (bench_int(b->db, "SELECT count(*) FROM job_run") != 1000)
             bench_die("a batch of 1000 did not fire");

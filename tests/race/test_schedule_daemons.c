@@ -168,7 +168,12 @@ static PGconn *hang_in_fire(struct world *w)
     PGconn *lock = harness_connect(w->h, NULL);
 
     only_s60(w);
-    PQclear(PQexec(lock, "BEGIN; LOCK TABLE schedule_slot IN ACCESS EXCLUSIVE MODE"));
+    harness_exec(w->h,
+        "CREATE FUNCTION hang() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = 0 AS $$ BEGIN"
+        " PERFORM pg_advisory_xact_lock_shared(78); RETURN NULL; END $$;"
+        "CREATE TRIGGER hang BEFORE INSERT ON schedule_slot FOR EACH STATEMENT"
+        " EXECUTE FUNCTION hang()");
+    PQclear(PQexec(lock, "SELECT pg_advisory_lock(78)"));
     pass_to_slot(w);
     harness_await(w->h, DEADLINE_MS, BLOCKED);
     return lock;
@@ -234,14 +239,14 @@ static void test_a_late_fire_is_refused(void **state)
 {
     struct world w;
     struct harness *h = *state;
-    const char *const claim[] = {"4711"};
+    const char *const claim[] = {"4711", "1000"};
 
     begin(&w, h, 1);
     only_s60(&w);
     harness_proc_signal(w.daemons[0], SIGSTOP);
     pass_to_slot(&w);
     PGconn *late = harness_connect(h, "tocsin_scheduler");
-    PGresult *r = PQexecParams(late, SQL_claim_schedules.text, 1, NULL, claim, NULL, NULL, 0);
+    PGresult *r = PQexecParams(late, SQL_claim_schedules.text, 2, NULL, claim, NULL, NULL, 0);
     assert_int_equal(PQntuples(r), 1);
     char *id = PQgetvalue(r, 0, PQfnumber(r, "id")),
          *fence = PQgetvalue(r, 0, PQfnumber(r, "fence"));

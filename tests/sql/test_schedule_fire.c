@@ -128,6 +128,22 @@ static void test_waves(void **state)
     assert_int_equal(harness_int(h, "SELECT count(*) FROM job_run_dependency"), 0);
 }
 
+/* The run before it is under way still, and there is no second one: what depends on it waits for
+ * that. */
+static void test_a_dependency_that_its_overlap_holds_back(void **state)
+{
+    struct harness *h = *state;
+
+    harness_exec(h, "UPDATE job SET overlap = 'forbid' WHERE key = 'a'");
+    assert_string_equal(harness_rows(h, FIRE("one", SLOT)), "1|");
+    assert_string_equal(harness_rows(h, FIRE("group", SLOT)), "2|");
+    assert_string_equal(harness_rows(h, WAITING), "a|0\nb|1\nc|2");
+    assert_string_equal(harness_rows(h, FIRE("group", "2026-11-22 20:01Z")), "2|");
+    assert_string_equal(harness_rows(h, WAITING), "a|0\nb|1\nb|1\nc|2\nc|2");
+    end_run(h, "a", true);
+    assert_string_equal(harness_rows(h, WAITING), "b|0\nb|0\nc|1\nc|1");
+}
+
 static void test_a_failed_dependency_cancels_or_lets_pass(void **state)
 {
     struct harness *h = *state;
@@ -165,6 +181,40 @@ static void test_switching(void **state)
             h, "SELECT enabled, next_run_at, skipped_runs FROM job_schedule WHERE key = 'one'"),
         "f||1");
     harness_refused(h, NULL, "P0002", "SELECT schedule_enable('nobody')");
+}
+
+/* A slot that has come and waits for its jitter to pass is not lost from the books either. */
+static void test_switching_off_within_the_jitter(void **state)
+{
+    struct harness *h = *state;
+
+    harness_exec(h, "SELECT schedule_enable('one');"
+                    "UPDATE job_schedule SET next_slot = date_trunc('second', now()), next_run_at ="
+                    " now() + interval '1 min' WHERE key = 'one';"
+                    "SELECT schedule_disable('one'), schedule_enable('one')");
+    assert_string_equal(
+        harness_rows(h, "SELECT outcome, reason, slots FROM schedule_slot"), "skipped|disabled|1");
+    assert_int_equal(harness_int(h, "SELECT schedule_run_missed('one')"), 1);
+}
+
+/* Two who run it at once: the second waits for the first, and then finds its run. */
+static void test_run_now_twice_at_once(void **state)
+{
+    struct harness *h = *state;
+    PGconn *first = harness_connect(h, NULL), *second = harness_connect(h, NULL);
+
+    harness_exec(h, "UPDATE job_schedule SET overlap = 'forbid' WHERE key = 'one'");
+    PQclear(PQexec(first, "BEGIN"));
+    PQclear(PQexec(first, "SELECT schedule_run_now('one')"));
+    assert_int_equal(PQsendQuery(second, "SELECT schedule_run_now('one')"), 1);
+    harness_awaitf(h, 10000,
+        "SELECT state <> 'active' OR wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %d",
+        PQbackendPID(second));
+    PQclear(PQexec(first, "COMMIT"));
+    PGresult *r = PQgetResult(second);
+    assert_string_equal(PQgetvalue(r, 0, 0), "0");
+    PQclear(r);
+    assert_int_equal(harness_int(h, "SELECT count(*) FROM job_run"), 1);
 }
 
 /* A gap goes on where nothing lies between, and no row spans another. */
@@ -222,6 +272,62 @@ static void test_requeue(void **state)
     harness_refused(h, NULL, "P0002", "SELECT job_run_requeue(4711)");
 }
 
+/* Ends the run of a job as one that has failed for good. */
+static void quarantine(struct harness *h, const char *job)
+{
+    harness_execf(h,
+        "WITH gone AS (DELETE FROM job_run WHERE job_key = '%s' RETURNING *), kept AS ("
+        " INSERT INTO job_run_quarantine SELECT gone.*, 'last attempt failed', now() FROM gone)"
+        " SELECT job_run_settle_dependents(array_agg(id), array_agg(false)) FROM gone"
+        " WHERE has_dependents HAVING count(*) > 0",
+        job);
+}
+
+static const char *requeue(struct harness *h, const char *job)
+{
+    harness_execf(
+        h, "SELECT job_run_requeue(id) FROM job_run_quarantine WHERE job_key = '%s'", job);
+    return harness_rows(h, WAITING);
+}
+
+/* What was cancelled with a run comes back with it, in its place. */
+static void test_requeue_brings_back_what_waited(void **state)
+{
+    struct harness *h = *state;
+
+    harness_exec(h, "UPDATE job SET on_dependency_failure = 'cancel';"
+                    "INSERT INTO job (key, handler, queue, group_name, depends_on) VALUES"
+                    " ('d', 'hd', 'worker-calendar', 'g', '{}'),"
+                    " ('e', 'he', 'worker-calendar', 'g', '{c,d}')");
+    assert_string_equal(harness_rows(h, FIRE("group", SLOT)), "5|");
+    quarantine(h, "a");
+    quarantine(h, "d");
+    assert_string_equal(harness_rows(h, WAITING), "");
+    /* e has to wait for d as well, which has not been put back. */
+    assert_string_equal(requeue(h, "a"), "a|0\nb|1\nc|2");
+    end_run(h, "a", true);
+    assert_string_equal(requeue(h, "d"), "b|0\nc|1\nd|0\ne|2");
+    end_run(h, "d", true);
+    end_run(h, "b", true);
+    end_run(h, "c", true);
+    assert_string_equal(harness_rows(h, WAITING), "e|0");
+    assert_int_equal(harness_int(h, "SELECT count(*) FROM job_run_dependency"), 0);
+    assert_int_equal(
+        harness_int(h, "SELECT count(*) FROM job_run_done WHERE outcome = 'cancelled'"), 0);
+}
+
+/* One unfinished run of a job that forbids overlap, also by this way; and said in words. */
+static void test_requeue_beside_the_next_run(void **state)
+{
+    struct harness *h = *state;
+
+    assert_string_equal(harness_rows(h, FIRE("solo", SLOT)), "1|");
+    quarantine(h, "solo");
+    assert_string_equal(harness_rows(h, FIRE("solo", "2026-11-22 20:01Z")), "1|");
+    harness_refused(h, NULL, "55006", "SELECT job_run_requeue(id) FROM job_run_quarantine");
+    assert_int_equal(harness_int(h, "SELECT count(*) FROM job_run_quarantine"), 1);
+}
+
 static void test_views_for_those_who_know_the_names(void **state)
 {
     struct harness *h = *state;
@@ -247,9 +353,17 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             test_a_failed_dependency_cancels_or_lets_pass, setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_switching, setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_switching_off_within_the_jitter, setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(test_run_now_twice_at_once, setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_gaps_follow_each_other, setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_missed_slots_are_run_by_hand, setup, harness_teardown),
         cmocka_unit_test_setup_teardown(test_requeue, setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_requeue_brings_back_what_waited, setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(test_requeue_beside_the_next_run, setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_a_dependency_that_its_overlap_holds_back, setup, harness_teardown),
         cmocka_unit_test_setup_teardown(
             test_views_for_those_who_know_the_names, setup, harness_teardown),
     };

@@ -106,6 +106,113 @@ static void test_a_due_slot_comes_before_the_edit(void **state)
     assert_string_equal(state_of(h, "s"), DAILY "|2|t|t|t|f");
 }
 
+static int64_t heard(PGconn *conn)
+{
+    PGnotify *n;
+    int64_t count = 0;
+
+    PQclear(PQexec(conn, "SELECT 1"));
+    while ((n = PQnotifies(conn)) != NULL) {
+        count++;
+        PQfreemem(n);
+    }
+    return count;
+}
+
+/* A scheduler listens to itself: what only waits wakes nobody, so that it does not turn in circles.
+ */
+static void test_what_waits_wakes_nobody(void **state)
+{
+    struct harness *h = *state;
+    PGconn *listener = harness_connect(h, NULL);
+
+    (void)changes(h, "schedule_sync", SCHEDULE("s", HOURLY));
+    harness_exec(h, "SELECT schedule_enable('s');"
+                    "UPDATE job_schedule SET next_slot = now(), next_run_at = now()");
+    PQclear(PQexec(listener, "LISTEN tocsin_scheduler"));
+    assert_string_equal(changes(h, "schedule_sync", SCHEDULE("s", DAILY)),
+        "schedule|s|waits|cron: \"" HOURLY "\" → \"" DAILY "\"");
+    assert_int_equal(heard(listener), 0);
+    harness_exec(h, "UPDATE job_schedule SET next_run_at = now() + interval '1 hour'");
+    (void)changes(h, "schedule_sync", SCHEDULE("s", DAILY));
+    assert_int_equal(heard(listener), 1);
+}
+
+/* What a due slot is to fire goes only after it. */
+static void test_a_due_slot_finds_its_job(void **state)
+{
+    struct harness *h = *state;
+
+    (void)changes(h, "schedule_sync", SCHEDULE("s", HOURLY));
+    harness_exec(h, "SELECT schedule_enable('s');"
+                    "UPDATE job_schedule SET next_slot = now(), next_run_at = now()");
+    assert_string_equal(harness_rows(h, "SELECT kind, key, change FROM schedule_diff('[]', '[]')"),
+        "job|j|waits\nschedule|s|waits");
+    harness_exec(h, "SELECT schedule_sync('[]', '[]')");
+    assert_string_equal(
+        harness_rows(h, "SELECT f.runs, f.reason FROM job_schedule s,"
+                        " schedule_fire(ARRAY[s.id], ARRAY[s.next_slot], 'schedule', false) AS f"),
+        "1|");
+    harness_exec(h, "UPDATE job_schedule SET next_slot = now() + interval '1 hour',"
+                    " next_run_at = now() + interval '1 hour'");
+    assert_string_equal(harness_rows(h, "SELECT kind, key, change FROM schedule_sync('[]', '[]')"),
+        "job|j|retired\nschedule|s|retired");
+    assert_int_equal(harness_int(h, "SELECT count(*) FROM job WHERE retired_at IS NULL"), 0);
+}
+
+/* The slot has come, its run leaves half a minute later by its jitter. */
+static void jittered(struct harness *h)
+{
+    (void)changes(h, "schedule_sync", SCHEDULE("s", HOURLY));
+    harness_exec(h, "SELECT schedule_enable('s');"
+                    "UPDATE job_schedule SET next_slot = date_trunc('second', now()),"
+                    " next_run_at = date_trunc('second', now()) + interval '30 s';"
+                    "CREATE TABLE jittered AS SELECT next_slot FROM job_schedule");
+}
+
+#define JITTERED                                                                                   \
+    "SELECT r.slot = t.next_slot, r.run_at - r.slot, l.outcome, l.runs, s.skipped_runs,"           \
+    " s.accounted_until >= t.next_slot FROM jittered t, job_run r, schedule_slot l, job_schedule " \
+    "s"
+
+static void test_an_edit_keeps_a_slot_that_its_jitter_holds(void **state)
+{
+    struct harness *h = *state;
+
+    jittered(h);
+    (void)changes(h, "schedule_sync", SCHEDULE("s", HOURLY));
+    assert_int_equal(harness_int(h, "SELECT count(*) FROM job_run"), 0); /* no edit of it */
+    assert_string_equal(changes(h, "schedule_sync", SCHEDULE("s", DAILY)),
+        "schedule|s|changed|cron: \"" HOURLY "\" → \"" DAILY "\"");
+    assert_string_equal(harness_rows(h, JITTERED), "t|00:00:30|fired|1|0|t");
+    assert_string_equal(state_of(h, "s"), DAILY "|2|t|t|t|f");
+}
+
+static void test_a_slot_that_its_jitter_holds_outlives_its_schedule(void **state)
+{
+    struct harness *h = *state;
+
+    jittered(h);
+    assert_string_equal(harness_rows(h, "SELECT kind, key, change FROM schedule_sync('[]', '[]')"),
+        "job|j|retired\nschedule|s|retired");
+    assert_string_equal(harness_rows(h, JITTERED), "t|00:00:30|fired|1|0|t");
+}
+
+/* Two versions side by side: the one that started last decides, whichever comes last. */
+static void test_an_older_process_puts_nothing_back(void **state)
+{
+    struct harness *h = *state;
+
+    harness_exec(h, "SELECT schedule_sync('" JOB "', '[" SCHEDULE("s", HOURLY) "]', 1)");
+    harness_exec(h, "SELECT schedule_sync('" JOB "', '[" SCHEDULE("s", DAILY) "]', 2)");
+    assert_string_equal(
+        harness_rows(h, "SELECT change FROM schedule_sync('[]', '[" SCHEDULE("s", HOURLY) "]', 1)"),
+        "");
+    assert_string_equal(state_of(h, "s"), DAILY "|2|f|f|t|f");
+    harness_exec(h, "SELECT schedule_sync('" JOB "', '[" SCHEDULE("s", HOURLY) "]', 3)");
+    assert_string_equal(state_of(h, "s"), HOURLY "|3|f|f|t|f");
+}
+
 static void test_what_is_gone_is_retired_and_may_come_back(void **state)
 {
     struct harness *h = *state;
@@ -151,6 +258,16 @@ int main(void)
             test_an_edit_keeps_enabled_and_its_accounts, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(
             test_a_due_slot_comes_before_the_edit, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_what_waits_wakes_nobody, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_a_due_slot_finds_its_job, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_an_edit_keeps_a_slot_that_its_jitter_holds, harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(test_a_slot_that_its_jitter_holds_outlives_its_schedule,
+            harness_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_an_older_process_puts_nothing_back, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(
             test_what_is_gone_is_retired_and_may_come_back, harness_setup, harness_teardown),
         cmocka_unit_test_setup_teardown(

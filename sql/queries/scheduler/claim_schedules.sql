@@ -1,4 +1,4 @@
--- Claims up to 1000 schedules for daemon $1 that are due, or have no next run (they are repaired), and
+-- Claims up to $2 schedules for daemon $1 that are due, or have no next run (they are repaired), and
 -- tells when the next one falls due: always at least one row, with a NULL id when nothing was
 -- claimed. When none is due, those of the next instant are claimed ahead if it is at most 250 ms away:
 -- the scheduler works them out and fires them at that instant. A lock is taken over when it is of $1
@@ -6,7 +6,7 @@
 -- for milliseconds. wait_ms is NULL when nothing is to come, and 0 when more is due than was claimed;
 -- held_ms is when the oldest lock on what is due will be 30 s old, NULL when there is none.
 -- former_daemon is whose lock was taken over, else NULL; rescues counts how often that happened since
--- the schedule last moved on.
+-- the schedule last moved on. claimed is text that every session reads alike, however it writes dates.
 WITH horizon AS (
     SELECT greatest(now(), least(now() + interval '250 milliseconds', (
         SELECT s.next_run_at
@@ -22,7 +22,7 @@ WITH horizon AS (
         AND (s.locked_by IS NULL OR s.locked_by = $1
             OR s.locked_at < now() - interval '30 seconds' OR daemon_is_dead(s.locked_by))
     ORDER BY s.next_run_at
-    LIMIT 1000
+    LIMIT $2
     FOR UPDATE SKIP LOCKED
 ), missing AS (
     SELECT s.id, s.locked_by
@@ -31,7 +31,7 @@ WITH horizon AS (
         AND (s.locked_by IS NULL OR s.locked_by = $1
             OR s.locked_at < now() - interval '30 seconds' OR daemon_is_dead(s.locked_by))
     ORDER BY s.next_run_at
-    LIMIT 1000
+    LIMIT $2
     FOR UPDATE SKIP LOCKED
 ), claimed AS (
     UPDATE job_schedule s
@@ -42,7 +42,7 @@ WITH horizon AS (
         s.grace_ms, s.rescues
 ), ahead AS (
     SELECT
-        CASE WHEN (SELECT count(*) FROM due) >= 1000 OR (SELECT count(*) FROM missing) >= 1000 THEN 0
+        CASE WHEN (SELECT count(*) FROM due) >= $2 OR (SELECT count(*) FROM missing) >= $2 THEN 0
         ELSE (
             SELECT ceil(extract(epoch FROM s.next_run_at - now()) * 1000)
             FROM job_schedule s
@@ -60,7 +60,8 @@ WITH horizon AS (
         EXISTS (SELECT FROM schedule_preview v WHERE v.wanted) AS previews_wanted,
         floor(extract(epoch FROM now()) * 1000)::bigint AS now_ms
 )
-SELECT c.id, c.key, c.definition, c.revision, c.fence, c.next_run_at AS claimed,
+SELECT c.id, c.key, c.definition, c.revision, c.fence,
+    to_char(c.next_run_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS claimed,
     ceil(extract(epoch FROM c.next_run_at) * 1000)::bigint AS due_ms, c.awaits_next, c.grace_ms,
     c.rescues, f.locked_by AS former_daemon, floor(extract(epoch FROM c.accounted_until))::bigint AS accounted_s,
     a.now_ms, a.wait_ms::bigint AS wait_ms, a.held_ms::bigint AS held_ms,
