@@ -59,6 +59,29 @@ static void enqueue_work(struct harness *h)
         RUNS_PER_ONE);
 }
 
+struct told {
+    struct harness_proc *proc;
+    const char *text;
+    int times;
+};
+
+static bool is_told(void *arg)
+{
+    const struct told *t = arg;
+
+    return harness_proc_count_log(t->proc, t->text) >= t->times;
+}
+
+/* Until each of them has said it so many times. */
+static void await_told(
+    struct harness *h, struct harness_proc *const *procs, const char *text, int times)
+{
+    for (size_t i = 0; i < EXECUTABLES; i++) {
+        struct told t = {procs[i], text, times};
+        harness_await_that(h, SOON_MS, is_told, &t, text);
+    }
+}
+
 static void test_every_executable_goes_on(void **state)
 {
     struct harness *h = *state;
@@ -72,14 +95,14 @@ static void test_every_executable_goes_on(void **state)
             "SELECT count(DISTINCT schedule_id) = 1 AND count(*) >= 2 FROM schedule_slot"
             " WHERE outcome = 'fired'");
         enqueue_work(h);
+        /* One that is still on its way back has nothing to lose. */
+        await_told(h, procs, "connected to the database", outage);
         /* Cleanly, then as if the machine had failed. */
         if (outage < OUTAGES)
             harness_postgres_stop(h);
         else
             harness_postgres_crash(h);
-        for (size_t i = 0; i < EXECUTABLES; i++)
-            while (harness_proc_count_log(procs[i], "lost the database") < outage)
-                harness_proc_await_log(procs[i], "lost the database", SOON_MS);
+        await_told(h, procs, "lost the database", outage);
         harness_postgres_start(h);
         harness_exec(h, "CREATE TABLE IF NOT EXISTS seen (outage int, slot timestamptz);"
                         "INSERT INTO seen SELECT coalesce(max(outage), 0) + 1, now() FROM seen");
