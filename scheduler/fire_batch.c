@@ -139,7 +139,8 @@ static int add_entries(struct fire_batch *b, int64_t id, const struct schedule_p
     return 0;
 }
 
-/* One that had no next run: says so, as a warning where nobody had asked for it. */
+/* One that had no next run, or has none any more: says so, as a warning where nobody had asked for
+ * it. */
 static void log_computed(const struct db_result *claimed, int row, const struct schedule_plan *plan)
 {
     const char *key = db_text(claimed, row, "key");
@@ -176,7 +177,7 @@ int fire_batch_add(struct fire_batch *b, const struct db_result *claimed, int ro
         return err;
     if (rule) {
         schedule_plan_make(rule, plan.accounted, due_ms > now_ms ? due_ms : now_ms, &plan);
-        if (!had_next)
+        if (!had_next || plan.ends)
             log_computed(claimed, row, &plan);
     } else {
         log_error(F(F_STR("schedule", key)), "the definition of %s cannot be used: %s", key,

@@ -14,13 +14,10 @@
 #define AHEAD_MS 200
 /* The workers of a queue are woken at most so often. */
 #define HINT_INTERVAL_MS 100
-/* Schedules of one claim. After a firing that failed as a whole, such as by the statement's
- * time-out, a quarter of what it was. */
-#define CLAIM_MAX 1000
 /* What could not be done for somebody else's lock is tried again so much later. */
-#define SYNC_AGAIN_MS   5000
-#define STUCK_AGAIN_MS  1000
-#define REFUSED_LINE_MS 60000
+#define REFUSED_AGAIN_MS 5000
+#define STUCK_AGAIN_MS   1000
+#define REFUSED_LINE_MS  60000
 
 static struct fire_round *round_of(struct job *job)
 {
@@ -49,7 +46,8 @@ static bool answered(
 
 /* --- definitions and zones -------------------------------------------------------------------- */
 
-/* Whether the database refused a statement without which what is due can fire all the same. */
+/* Whether the database refused a statement without which what is due can fire all the same; it is
+ * tried again later. */
 static bool refused(struct fire_round *r, const struct event *ev, const struct db_stmt *stmt)
 {
     struct failure f;
@@ -57,6 +55,7 @@ static bool refused(struct fire_round *r, const struct event *ev, const struct d
 
     if (ev->kind != EVENT_DB || ev->db->err != ERR_DB)
         return false;
+    r->refused_until_ms = clock_ms() + REFUSED_AGAIN_MS;
     db_failure(ev->db, stmt, &f);
     if (log_rate_allow(&r->refusals, REFUSED_LINE_MS, &held))
         log_failure(LOG_LEVEL_WARN, &f, F(F_INT("held_back", (int64_t)held)),
@@ -70,7 +69,7 @@ static enum step round_sync(struct job *job, const struct event *ev)
     enum step step;
 
     if (ev->kind == EVENT_ENTER) {
-        if (!r->sync_owed || clock_ms() < r->sync_at_ms)
+        if (!r->sync_owed || clock_ms() < r->refused_until_ms)
             return job_next(job, ROUND_ZONES);
         _cleanup_(freep) char *jobs = json_dumps(r->definitions->jobs, JSON_COMPACT);
         _cleanup_(freep) char *schedules = json_dumps(r->definitions->schedules, JSON_COMPACT);
@@ -82,10 +81,8 @@ static enum step round_sync(struct job *job, const struct event *ev)
         return send_query(
             job, &SQL_sync_definitions, jobs && schedules ? 0 : ERR_NOMEM, &args, DB_RETRY);
     }
-    if (refused(r, ev, &SQL_sync_definitions)) {
-        r->sync_at_ms = clock_ms() + SYNC_AGAIN_MS;
+    if (refused(r, ev, &SQL_sync_definitions))
         return job_next(job, ROUND_ZONES);
-    }
     if (!answered(job, ev, &SQL_sync_definitions, &step))
         return step;
     r->sync_owed = fire_log_changes(ev->db) > 0;
@@ -99,7 +96,7 @@ static enum step round_zones(struct job *job, const struct event *ev)
 
     if (ev->kind == EVENT_ENTER) {
         struct db_args args;
-        if (!r->zones_owed)
+        if (!r->zones_owed || clock_ms() < r->refused_until_ms)
             return job_next(job, ROUND_CLAIM);
         return send_query(job, &SQL_recompute_zones,
             zone_rules_args(r->zones, r->definitions->schedules, &args), &args, DB_RETRY);
@@ -187,7 +184,7 @@ static enum step round_claim(struct job *job, const struct event *ev)
         r->asked_ms = clock_ms();
         db_args_init(&args);
         db_arg_int(&args, service_daemon_id(r->service));
-        db_arg_int(&args, r->claim_max ? r->claim_max : CLAIM_MAX);
+        db_arg_int(&args, r->claim_max);
         return send_query(job, &SQL_claim_schedules, 0, &args, 0);
     }
     if (!answered(job, ev, &SQL_claim_schedules, &step))
@@ -228,8 +225,8 @@ static enum step round_fire(struct job *job, const struct event *ev)
             r->claim_max = 1 + (int64_t)fire_batch_count(r->batch) / 4;
         return step;
     }
-    if (r->claim_max && (r->claim_max *= 2) >= CLAIM_MAX)
-        r->claim_max = 0;
+    r->claim_max =
+        2 * r->claim_max < FIRE_ROUND_CLAIM_MAX ? 2 * r->claim_max : FIRE_ROUND_CLAIM_MAX;
     /* The database counts from within the statement, so from its end is never too soon. */
     if (r->hints)
         r->hinted_at_ms = clock_ms();

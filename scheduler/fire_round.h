@@ -16,17 +16,19 @@
 #include "service/service.h"
 #include "work/job.h"
 
+#define FIRE_ROUND_CLAIM_MAX 1000
+
 struct fire_round {
     struct job job; /* first: the driver's */
     struct service *service;
     struct civil_zones *zones;
     const struct definitions *definitions;
     struct fire_batch *batch;
-    bool sync_owed;     /* the definitions are not in force yet, or not all of them */
-    int64_t sync_at_ms; /* not before, monotonic */
-    bool zones_owed;    /* rules of zones are to be compared */
+    bool sync_owed;           /* the definitions are not in force yet, or not all of them */
+    bool zones_owed;          /* rules of zones are to be compared */
+    int64_t refused_until_ms; /* neither of them before, monotonic */
     struct log_rate refusals, stuck;
-    int64_t claim_max;       /* schedules of the next claim; 0: as many as one takes */
+    int64_t claim_max;       /* of schedules; less after a firing that failed as a whole */
     bool hint_owed;          /* runs were made whose workers have not been woken */
     bool hints;              /* the firing under way wakes them */
     int64_t hinted_at_ms;    /* monotonic */

@@ -149,6 +149,7 @@ int scheduler_start(struct service *service)
     s->round.definitions = s->definitions;
     s->round.sync_owed = true;
     s->round.zones_owed = true;
+    s->round.claim_max = FIRE_ROUND_CLAIM_MAX;
     s->round.next_ms = INT64_MAX;
     s->round.lapse_ms = INT64_MAX;
     s->round.hinted_at_ms = clock_ms() - ZONES_EVERY_MS;

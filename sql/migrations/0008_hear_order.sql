@@ -154,79 +154,6 @@ BEGIN
 END
 $$;
 
--- As before, and:
--- - A reply answers the newest message that has left to that phone: what is still to come is nothing that
---   anybody could answer.
--- - The list of what is open fits a message: the first twelve, and how many there are beyond them.
-CREATE OR REPLACE FUNCTION hear_reply(from_channel text, from_address text, said text, event_key text,
-    OUT outcome text, OUT say text)
-LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = public, pg_catalog, pg_temp AS $$
-DECLARE
-    contact record;
-    word text := lower(btrim(said, E' \t\r\n.!'));
-    kept text := left(said, 200);
-    wanted int := substring(word FROM '^(?:ack(?:nowledge)? *)?([0-9]{1,4})(?: *ack)?$')::int;
-    taken bigint;
-    open_count int;
-BEGIN
-    SELECT c.id, u.name AS person, u.time_zone INTO contact
-    FROM contact_method AS c JOIN users AS u ON u.id = c.user_id
-    WHERE c.channel = from_channel AND c.address = from_address
-    ORDER BY EXISTS (SELECT FROM notification AS n JOIN incident AS i ON i.id = n.incident_id
-            WHERE n.contact_method_id = c.id AND i.status = 'open') DESC, c.id
-    LIMIT 1 FOR NO KEY UPDATE OF c;
-    IF NOT FOUND THEN
-        outcome := 'unknown';
-        RETURN;
-    ELSIF NOT hear_once('twilio', event_key) THEN
-        outcome := 'repeated';
-        RETURN;
-    END IF;
-    outcome := contact_heard(from_channel, from_address, said);
-    IF outcome IS NULL AND word ~ '^([0-9] *){6}$'
-        AND EXISTS (SELECT FROM contact_verification AS v WHERE v.contact_method_id = contact.id) THEN
-        kept := 'a code';
-        outcome := contact_method_verify(contact.id, word);
-        say := CASE outcome WHEN 'verified' THEN 'Thank you: this number is verified.'
-            ELSE format('That did not verify this number: %s.', outcome) END;
-    ELSIF outcome IS NULL THEN
-        SELECT count(*), min(b.incident_id) FILTER (WHERE b.number = wanted) INTO open_count, taken
-        FROM reply_numbers(contact.id) AS b;
-        IF taken IS NULL AND open_count = 1 AND word IN ('ack', 'ok', 'acknowledge') THEN
-            SELECT b.incident_id INTO taken FROM reply_number AS b WHERE b.contact_method_id = contact.id;
-        END IF;
-        IF taken IS NOT NULL THEN
-            outcome := hear_acknowledge(taken, contact.person, (
-                SELECT max(CASE n.state WHEN 'bundled' THEN n.due_at ELSE n.sent_at END) FROM notification AS n
-                WHERE n.incident_id = taken AND n.contact_method_id = contact.id), true);
-            say := hear_words(outcome);
-        ELSIF (SELECT count(*) FROM heard AS h
-            WHERE h.kind = 'reply' AND h.contact_method_id = contact.id AND h.at > now() - interval '1 hour'
-                AND h.outcome IN ('listed', 'help', 'nothing')) >= 5 THEN
-            outcome := 'silent';
-        ELSIF open_count = 0 THEN
-            outcome := 'nothing';
-            say := 'Nothing is open. STOP ends these messages.';
-        ELSIF open_count > 1 THEN
-            outcome := 'listed';
-            SELECT string_agg(format('%s %s (%s)', b.number, left(i.title, 60),
-                    local_time_text(i.starts_at, contact.time_zone)), ', ' ORDER BY b.number)
-                || CASE WHEN open_count > 12 THEN format(', and %s more', open_count - 12) ELSE '' END
-                || '. Answer with a number to acknowledge.' INTO say
-            FROM (SELECT r.number, r.incident_id FROM reply_number AS r WHERE r.contact_method_id = contact.id
-                ORDER BY r.number LIMIT 12) AS b
-            JOIN incident AS i ON i.id = b.incident_id;
-        ELSE
-            outcome := 'help';
-            say := 'Answer ACK to acknowledge. STOP ends these messages.';
-        END IF;
-    END IF;
-    INSERT INTO heard (kind, incident_id, contact_method_id, said, outcome)
-    VALUES ('reply', taken, contact.id, kept, outcome);
-END
-$$;
-
 -- As before; the button holds its notification and the incident before it changes either, and a zone that
 -- nobody knows is told in UTC.
 CREATE OR REPLACE FUNCTION hear_link(of_notification bigint, presses boolean,
@@ -267,7 +194,6 @@ $$;
 -- of others. It tries again.
 ALTER FUNCTION hear_status(bigint, text, text, jsonb, boolean, text) SET lock_timeout = '500ms';
 ALTER FUNCTION hear_digit(bigint, text, text, text) SET lock_timeout = '500ms';
-ALTER FUNCTION hear_reply(text, text, text, text) SET lock_timeout = '500ms';
 ALTER FUNCTION hear_link(bigint, boolean) SET lock_timeout = '500ms';
 
 REVOKE ALL ON FUNCTION hear_hold(bigint) FROM PUBLIC;

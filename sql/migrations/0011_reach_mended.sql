@@ -251,6 +251,10 @@ END
 $$;
 
 -- As before, and:
+-- - A reply answers the newest message that has left to that phone: what is still to come is nothing that
+--   anybody could answer.
+-- - The list of what is open fits a message: the first twelve, and how many there are beyond them.
+-- - A row that somebody else holds is waited for half a second; the gateway tries again.
 -- - What left in the message of another one is answered as of when it left.
 -- - A number that stands for what is open no more says of what, and acknowledges nothing else.
 CREATE OR REPLACE FUNCTION hear_reply(from_channel text, from_address text, said text, event_key text,

@@ -34,7 +34,7 @@ GRANT EXECUTE ON FUNCTION job_run_hint_now(text) TO tocsin_scheduler;
 
 -- One expression, which the planner puts in place of the call.
 CREATE OR REPLACE FUNCTION job_run_hint(queue_name text) RETURNS boolean
-LANGUAGE sql SECURITY INVOKER AS $$
+LANGUAGE sql AS $$
     SELECT CASE
         WHEN current_setting('tocsin.notify', true) = 'off' THEN false
         WHEN split_part(current_setting('tocsin.hinted', true), '@', 1) = queue_name
@@ -43,4 +43,3 @@ LANGUAGE sql SECURITY INVOKER AS $$
                 BETWEEN 0 AND 0.1 THEN false
         ELSE job_run_hint_now(queue_name) END
 $$;
-ALTER FUNCTION job_run_hint(text) RESET ALL;

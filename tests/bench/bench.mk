@@ -8,7 +8,7 @@ $(LIBBENCH): $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/bench/support/*.c))
 	$(call SAY,AR,$@)ar rcs $@ $^
 $(BENCHES): $(LIBBENCH)
 
-BENCH_PARTS := queue steady latency enqueue growth footprint schedules reach
+BENCH_PARTS := queue steady latency enqueue growth footprint schedules slot reach
 .PHONY: bench-programs $(BENCH_PARTS:%=bench-%)
 bench-programs: $(BINARIES) $(BENCHES) $(TEST_TOOLS)
 

@@ -407,6 +407,22 @@ static void test_a_schedule_that_has_ended_does_not_stop_the_others(void **state
         "hourly|f|\nover|t|");
 }
 
+/* The last slot that a blackout leaves fires, and that it was the last is told. */
+static void test_the_last_slot_of_all(void **state)
+{
+    struct harness *h = *state;
+
+    harness_exec(h, "UPDATE test_clock SET shift = '2030-12-31 22:30Z' - pg_catalog.now()");
+    struct harness_proc *p = start(h, FILE_OF("\"last\":{\"cron\":\"0 * * * *\",\"job\":\"j\","
+                                              "\"blackout\":[\"2031-01-01..9999-12-31\"]}"));
+    enable(h, "last");
+    assert_int_equal(harness_proc_count_log(p, "has no slot any more"), 0);
+    pass(h, "30 min");
+    harness_await(h, DEADLINE_MS, "SELECT next_run_at = 'infinity' FROM job_schedule");
+    harness_proc_await_log(p, "last has no slot any more", DEADLINE_MS);
+    assert_int_equal(harness_int(h, "SELECT count(*) FROM job_run"), 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, harness_setup, harness_teardown)
 
 int main(void)
@@ -421,6 +437,7 @@ int main(void)
         TEST(test_it_follows_its_file),
         TEST(test_an_unusable_definition_does_not_stop_the_others),
         TEST(test_a_schedule_that_has_ended_does_not_stop_the_others),
+        TEST(test_the_last_slot_of_all),
         TEST(test_changed_rules_of_a_zone_move_its_schedules),
         TEST(test_it_rests_while_its_feature_is_off),
         TEST(test_a_job_that_nobody_handles_fails_at_once),

@@ -180,7 +180,7 @@ static void test_a_killed_one_is_replaced_when_its_lock_is_old(void **state)
     harness_exec(h, "NOTIFY tocsin_scheduler");
     harness_await(h, DEADLINE_MS, "SELECT count(*) = 1 FROM job_run");
     harness_proc_await_log(survivor, "Claim of minute taken over from daemon", DEADLINE_MS);
-    /* Its longest sleep is 15 s: it did not only happen to wake. */
+    /* It looks every 15 s in any case: it did not only happen to. */
     assert_true(harness_intf(h,
         "SELECT (created_at BETWEEN '%s'::timestamptz + interval '30 s' AND '%s'::timestamptz +"
         " interval '38 s')::int FROM job_run",
